@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# What can be made, in one screen; how it is made is in mk/.
+#   O=DIR        builds there instead of build/
+#   V=1          shows the commands
+#   SAN=address,undefined   builds with sanitizers, in a directory of its own
+.DEFAULT_GOAL := all
+
+include mk/toolchain.mk
+include mk/deps.mk
+include mk/bpf.mk
+include mk/user.mk
+-include mk/tools.mk
+include mk/tests.mk
+include mk/lint.mk
+
+.PHONY: all run check bench lint format install clean help deps
+
+all: $(SPILLWAY) $(TRAFFIC) ## build the spillway program and its tools
+
+run: ensure-deps ## show it at work: a laboratory, a flood, the live view (IFACE=eth0: on a real interface)
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)O=$(abspath $O) tools/run.sh
+
+check: ensure-deps ## build and run every test: unit, packet, end to end
+	$(Q)$(MAKE) --no-print-directory all tests
+	$(Q)O=$(abspath $O) tests/run.sh
+
+bench: ensure-deps ## nanoseconds a packet above the floor, and beside other limiters
+	$(Q)$(MAKE) --no-print-directory all bench-tools
+	$(Q)O=$(abspath $O) tools/bench/run.sh
+
+install: all ## install to $(DESTDIR)$(PREFIX)
+	install -Dm755 $(SPILLWAY) $(DESTDIR)$(PREFIX)/sbin/spillway
+
+clean: ## remove what was built
+	rm -rf $O
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12

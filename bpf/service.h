@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The service step: from protocol, port and destination to a service's number. One load for the port; where that port
+ * belongs to destination prefixes, one compare for what they have in common and one load for each byte in which they
+ * differ. The number of services does not enter. Knows no policy. */
+#pragma once
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct classifier_slot);
+} classifiers SEC(".maps");
+
+static __always_inline __u32 address_byte(const __u64 address[2], __u32 index)
+{
+	__u64 half = index & 8 ? address[1] : address[0];
+	return (half >> (8 * (index & 7))) & 0xff; /* network order in a little-endian word */
+}
+
+static __always_inline __u32 destination_service(const struct classifier_slot *slot, const struct packet *packet, __u32 row)
+{
+	const struct destination_root *root = &slot->roots[row & (ROOTS_MAX - 1)][packet->ipv6 & 1];
+
+	if (((packet->destination[0] ^ root->value[0]) & root->mask[0]) |
+	    ((packet->destination[1] ^ root->value[1]) & root->mask[1]))
+		return SERVICE_OTHER;
+	if (!root->node)
+		return root->leaf;
+
+	__u32 node = root->node;
+	for (__u32 byte = root->skip; byte < 16; byte++) {
+		__u32 leaf = slot->nodes[node & (NODES_MAX - 1)].leaves[address_byte(packet->destination, byte)];
+		if (!(leaf & LEAF_IS_NODE))
+			return leaf;
+		node = leaf;
+	}
+	return SERVICE_OTHER;
+}
+
+/* Returns the number of the service that a placed packet belongs to: below SERVICES_MAX. */
+static __always_inline __u32 service_find(const struct classifier_slot *slot, const struct packet *packet)
+{
+	__u32 row = slot->rows[packet->table & (PORT_TABLES - 1)][packet->port];
+
+	if (row & ROW_HAS_DESTINATIONS)
+		row = destination_service(slot, packet, row);
+	return row < SERVICES_MAX ? row : SERVICE_OTHER;
+}

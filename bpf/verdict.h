@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The last step: every packet is counted here, once, and goes its way. Counters are per CPU, and the packet path is not
+ * interrupted by itself, so that plain additions are exact. */
+#pragma once
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, SERVICES_MAX);
+	__type(key, __u32);
+	__type(value, struct service_tallies);
+} tallies SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, MALFORMATIONS);
+	__type(key, __u32);
+	__type(value, struct tally);
+} malformations SEC(".maps");
+
+/* What a passed packet's verdict is. A benchmark sets XDP_DROP, to weigh the program without the stack behind it. */
+const volatile __u32 action_passed = XDP_PASS;
+
+static __always_inline __u32 outcome_of(enum reason reason, __u32 flags)
+{
+	return (flags & POLICY_OBSERVE ? OUTCOME_SHADOW : OUTCOME_SPILLED) + reason;
+}
+
+static __always_inline int verdict_count(__u32 service, __u32 outcome, __u32 bytes)
+{
+	struct service_tallies *counted = bpf_map_lookup_elem(&tallies, &service);
+
+	if (counted && outcome < OUTCOMES) {
+		counted->outcomes[outcome].packets++;
+		counted->outcomes[outcome].bytes += bytes;
+	}
+	return outcome >= OUTCOME_SPILLED && outcome < OUTCOME_SHADOW ? XDP_DROP : (int)action_passed;
+}
+
+/* A packet that cannot be parsed has no user and no service: it counts for `other`, and by what is wrong with it. */
+static __always_inline int verdict_malformed(const struct policy_slot *slot, const struct packet *packet)
+{
+	__u32 why = packet->malformation;
+	struct tally *counted = bpf_map_lookup_elem(&malformations, &why);
+
+	if (counted) {
+		counted->packets++;
+		counted->bytes += packet->bytes;
+	}
+	__u32 outcome = slot->malformed_flags & MALFORMED_PASSES ? OUTCOME_PASSED
+								  : outcome_of(REASON_MALFORMED, slot->malformed_flags);
+	return verdict_count(SERVICE_OTHER, outcome, packet->bytes);
+}

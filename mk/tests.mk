@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Test programs: tests/unit/NAME_test.c and tests/packet/NAME_test.c are a program each, linked with what they test.
+UNIT_TESTS := $(patsubst tests/%.c,$O/tests/%,$(wildcard tests/unit/*_test.c))
+PACKET_TESTS := $(patsubst tests/%.c,$O/tests/%,$(wildcard tests/packet/*_test.c))
+TESTED_OBJECTS := $(filter-out $O/user/main.o,$(USER_OBJECTS))
+TRAFFIC_PURE := $(addprefix $O/tools/traffic/,frame.o sources.o)
+
+.PHONY: tests
+tests: $(UNIT_TESTS) $(PACKET_TESTS) ## build the test programs
+
+$O/tests/unit/traffic_test: $(TRAFFIC_PURE)
+
+$O/tests/%: tests/%.c $(TESTED_OBJECTS)
+	@mkdir -p $(@D)
+	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(CFLAGS) -Itools $(PKG_CFLAGS) $(filter %.c %.o,$^) $(LDFLAGS) $(PKG_LIBS) -lcmocka -o $@

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Compilers, flags and the quiet form of a command line.
+O ?= build
+PREFIX ?= /usr/local
+SAN ?=
+ifneq ($(SAN),)
+override O := $O/san
+endif
+
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-7s %s\n' '$(1)' '$(2)';)
+
+CC ?= cc
+# The BPF half wants the newest clang there is; the oldest that will do is 14.
+CLANG ?= $(shell for v in 22 21 20 19 18 17 16 15 14; do command -v clang-$$v && exit; done; echo clang)
+LLVM_STRIP ?= $(or $(shell command -v $(subst clang,llvm-strip,$(notdir $(CLANG)))),llvm-strip)
+BPFTOOL ?= $(or $(shell command -v bpftool 2>/dev/null),/usr/sbin/bpftool)
+CLANG_FORMAT ?= $(shell command -v clang-format-19 || echo clang-format)
+CLANG_TIDY ?= $(shell command -v clang-tidy-19 || echo clang-tidy)
+
+WARNINGS := -Wall -Wextra -Wpedantic -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+	-Wcast-align -Wcast-qual -Wwrite-strings -Wundef -Wvla -Wformat=2 -Wimplicit-fallthrough -Wold-style-definition
+SANITIZE := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
+
+CFLAGS ?= -O2 -g
+override CFLAGS += -std=gnu11 -D_GNU_SOURCE $(WARNINGS) $(SANITIZE) -MMD -MP
+LIBRARIES := libbpf libevent jansson yaml-0.1 libcurl libsystemd libmnl
+CPPFLAGS += -Iuser -I. -isystem $O

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# The programs beside spillway: the traffic generator, and the laboratory's client.
+TRAFFIC := $O/spillway-traffic
+CLIENT := $O/spillway-client
+
+TRAFFIC_SOURCES := $(sort $(filter-out %.bpf.c,$(wildcard tools/traffic/*.c)))
+TRAFFIC_OBJECTS := $(TRAFFIC_SOURCES:%.c=$O/%.o)
+TRAFFIC_SKELETON := $O/tools/traffic/traffic.skel.h
+TRAFFIC_BASE := $(addprefix $O/user/base/,error.o prefix.o units.o)
+
+$O/tools/traffic/traffic.bpf.o: tools/traffic/traffic.bpf.c | $O/tools/traffic/
+	$(call say,BPF,$@)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
+
+$(TRAFFIC_SKELETON): $O/tools/traffic/traffic.bpf.o
+	$(call say,SKEL,$@)$(BPFTOOL) gen skeleton $< name traffic_bpf >$@ || { rm -f $@; exit 1; }
+
+$O/tools/%.o: tools/%.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+
+$O/tools/traffic/live.o: $(TRAFFIC_SKELETON)
+
+$(TRAFFIC): $(TRAFFIC_OBJECTS) $(TRAFFIC_BASE)
+	$(call say,LD,$@)$(CC) $(SANITIZE) $(LDFLAGS) $^ $(shell pkg-config --libs libbpf libpcap jansson) -lm -o $@
+
+$(CLIENT): $O/tools/lab/client.o
+	$(call say,LD,$@)$(CC) $(SANITIZE) $(LDFLAGS) $^ $(shell pkg-config --libs libevent) -lm -o $@
+
+.PHONY: bench-tools
+bench-tools: $(TRAFFIC)
+
+-include $(wildcard $O/tools/*/*.d)

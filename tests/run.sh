@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-only
+# Runs every test that has been built, ring by ring: unit, packet, end to end. Ends with the line `N passed, N failed`
+# and fails where any did, or where there was nothing to run.
+set -uo pipefail
+cd "$(dirname "$(readlink -f "$0")")/.."
+O=${O:-$PWD/build}
+export O
+export BATS_LIB_PATH=${BATS_LIB_PATH:-/usr/lib/bats}
+passed=0 failed=0
+
+# A cmocka program reports "[  PASSED  ] N test(s)." and so on; its exit status is the number that failed.
+run_program() {
+	local log=$O/$(basename "$1").log status=0
+	"$1" >"$log" 2>&1 || status=$?
+	local good
+	good=$(sed -nE 's/^\[  PASSED  \] ([0-9]+) test\(s\).*/\1/p' "$log" | awk '{n += $1} END {print n + 0}')
+	passed=$((passed + good))
+	if [ "$status" -eq 0 ] && [ "$good" -gt 0 ]; then
+		printf 'ok    %s (%d)\n' "$(basename "$1")" "$good"
+	else
+		failed=$((failed + 1))
+		printf 'FAIL  %s\n' "$(basename "$1")"
+		grep -vE '^\[( RUN      |       OK ).*' "$log" | tail -n 40
+	fi
+}
+
+run_bats() {
+	local log=$O/$(basename "$1").log status=0
+	bats --tap "$1" >"$log" 2>&1 || status=$?
+	local good bad
+	good=$(grep -c '^ok ' "$log")
+	bad=$(grep -c '^not ok ' "$log")
+	grep '^ok .*# skip' "$log" | sed 's/^ok/SKIPPED/'
+	[ "$status" -ne 0 ] && [ "$bad" -eq 0 ] && bad=1
+	passed=$((passed + good))
+	failed=$((failed + bad))
+	if [ "$bad" -eq 0 ]; then
+		printf 'ok    %s (%d)\n' "$(basename "$1")" "$good"
+	else
+		printf 'FAIL  %s\n' "$(basename "$1")"
+		grep -v '^ok ' "$log" | tail -n 60
+	fi
+}
+
+for program in "$O"/tests/unit/*_test "$O"/tests/packet/*_test; do
+	[ -x "$program" ] && run_program "$program"
+done
+if [ "$(id -u)" -eq 0 ]; then
+	for suite in tests/e2e/*.bats tests/fault/*.bats; do
+		[ -e "$suite" ] && run_bats "$suite"
+	done
+else
+	echo "FAIL  end to end: needs root: run 'sudo make check'"
+	failed=$((failed + 1))
+fi
+
+printf '%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The file as a whole: its size and syntax, the keys of its first level, and the order of the checks. */
+#include "config/config.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "config/faults.h"
+#include "config/schema.h"
+#include "config/services.h"
+
+#define TABLE_USERS_DEFAULT   1000000
+#define METRICS_USERS_DEFAULT 10
+
+/* What the readers of the first level fill. */
+struct file_reading {
+	struct config *config;
+	struct service_places *places;
+	int failure; /* -ENOMEM, or 0 */
+};
+
+static void file_reading_release(struct file_reading *file)
+{
+	config_free(file->config);
+	free(file->places);
+}
+
+static bool interface_is_sound(const char *name)
+{
+	if (!*name || strlen(name) >= IF_NAMESIZE || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+		return false;
+	for (; *name; name++) {
+		if (*name == '/' || *name == ':' || *name <= ' ' || *name > '~')
+			return false;
+	}
+	return true;
+}
+
+static void read_interface(struct reading *reading, const yaml_node_t *node, struct config *config)
+{
+	const char *name = schema_read_text(reading, node, "the name of an interface");
+
+	if (!name)
+		return;
+	if (!interface_is_sound(name)) {
+		faults_add(reading->faults, mark_of(node),
+		           "found '%.40s', expected the name of an interface: up to %d letters, no space, '/' or ':'",
+		           name, IF_NAMESIZE - 1);
+		return;
+	}
+	for (size_t i = 0; i < config->interfaces_count; i++) {
+		if (strcmp(config->interfaces[i], name) != 0)
+			continue;
+		faults_add(reading->faults, mark_of(node), "interface '%s' is given already: write it once", name);
+		return;
+	}
+	memcpy(config->interfaces[config->interfaces_count++], name, strlen(name) + 1);
+}
+
+static void read_interfaces(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	struct file_reading *file = target;
+	size_t count = schema_list_count(reading, node, CONFIG_INTERFACES_MAX, "interfaces");
+
+	if (node->type == YAML_SEQUENCE_NODE && node->data.sequence.items.top == node->data.sequence.items.start)
+		faults_add(reading->faults, mark_of(node), "found an empty list, expected at least one interface");
+	for (size_t i = 0; i < count; i++)
+		read_interface(reading, schema_list_entry(reading, node, i), file->config);
+}
+
+static void read_mode(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	static const struct schema_word words[] = {{"observe", CONFIG_OBSERVE}, {"enforce", CONFIG_ENFORCE}, {0}};
+	struct file_reading *file = target;
+	int mode;
+
+	if (schema_read_word(reading, node, words, &mode))
+		file->config->mode = (enum config_mode)mode;
+}
+
+static void read_malformed(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	static const struct schema_word words[] = {
+		{"spill", CONFIG_MALFORMED_SPILL}, {"pass", CONFIG_MALFORMED_PASS}, {0}};
+	struct file_reading *file = target;
+	int malformed;
+
+	if (schema_read_word(reading, node, words, &malformed))
+		file->config->malformed = (enum config_malformed)malformed;
+}
+
+static void read_allow_generic(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	static const struct schema_word words[] = {{"true", true}, {"false", false}, {0}};
+	struct file_reading *file = target;
+	int allow;
+
+	if (schema_read_word(reading, node, words, &allow))
+		file->config->allow_generic = allow;
+}
+
+/* Splits "127.0.0.1:9469" or "[::1]:9469". */
+static bool listen_parse(const char *text, struct config_listen *out)
+{
+	bool bracketed = *text == '[';
+	const char *colon = strrchr(text, ':');
+	struct config_listen listen = {.on = true};
+	uint8_t address[16];
+
+	if (!colon || colon - text >= (ptrdiff_t)sizeof(listen.host))
+		return false;
+	size_t length = (size_t)(colon - text);
+	if (bracketed && (length < 3 || text[length - 1] != ']'))
+		return false;
+	memcpy(listen.host, text + bracketed, length - 2U * bracketed);
+	if (inet_pton(bracketed ? AF_INET6 : AF_INET, listen.host, address) != 1)
+		return false;
+	char *end;
+	unsigned long port = strtoul(colon + 1, &end, 10);
+	if (colon[1] < '1' || colon[1] > '9' || *end || end - colon > 6 || port > UINT16_MAX)
+		return false;
+	listen.port = (uint16_t)port;
+	*out = listen;
+	return true;
+}
+
+static void read_listen(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	static const char expected[] = "an address and a port as 127.0.0.1:9469 or \"[::1]:9469\", or null";
+	struct file_reading *file = target;
+
+	if (schema_is_null(node)) {
+		file->config->listen.on = false;
+		return;
+	}
+	const char *text = schema_read_text(reading, node, expected);
+	if (text && !listen_parse(text, &file->config->listen))
+		faults_add(reading->faults, mark_of(node), "found '%.60s', expected %s", text, expected);
+}
+
+static void read_table_users(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	struct config *config = target;
+	unsigned users;
+	if (schema_read_whole(reading, node, 1000, 16000000, &users))
+		config->table_users = users;
+}
+
+static void read_table(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	static const struct schema_key keys[] = {{"users", read_table_users, true}, {0}};
+	static const struct schema schema = {"table", keys};
+	struct file_reading *file = target;
+	schema_read(reading, node, &schema, file->config);
+}
+
+static void read_metrics_users(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	struct config *config = target;
+	schema_read_whole(reading, node, 0, 100, &config->metrics_users);
+}
+
+static void read_metrics(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	static const struct schema_key keys[] = {{"users_per_service", read_metrics_users, true}, {0}};
+	static const struct schema schema = {"metrics", keys};
+	struct file_reading *file = target;
+	schema_read(reading, node, &schema, file->config);
+}
+
+static void read_services(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	struct file_reading *file = target;
+	file->failure = services_read(reading, node, file->config, &file->places);
+}
+
+static const struct schema_key file_keys[] = {
+	{"interfaces", read_interfaces, true},
+	{"mode", read_mode, false},
+	{"listen", read_listen, false},
+	{"services", read_services, false},
+	{"malformed", read_malformed, false},
+	{"allow_generic", read_allow_generic, false},
+	{"table", read_table, false},
+	{"metrics", read_metrics, false},
+	{"tenants", NULL, false},
+	{"allow", NULL, false},
+	{"deny", NULL, false},
+	{0},
+};
+static const struct schema file_schema = {"the file", file_keys};
+
+static int read_root(struct reading *reading, const yaml_node_t *root, struct file_reading *file)
+{
+	schema_read(reading, root, &file_schema, file);
+	if (file->failure < 0 || !file->places)
+		return file->failure;
+
+	for (size_t i = 0; i < file->config->services_count; i++) {
+		if (!file->places[i].mode_given)
+			file->config->services[i].mode = file->config->mode;
+	}
+	if (services_check_names(reading->faults, file->config) < 0)
+		return -ENOMEM;
+	return services_check_overlaps(reading->faults, file->config, file->places);
+}
+
+/* The place of a byte: libyaml names no line where the bytes themselves are at fault. */
+static struct config_mark mark_of_offset(const char *text, size_t size, size_t offset)
+{
+	struct config_mark mark = {1, 1};
+
+	for (size_t i = 0; i < size && i < offset; i++) {
+		mark.column++;
+		if (text[i] == '\n')
+			mark = (struct config_mark){mark.line + 1, 1};
+	}
+	return mark;
+}
+
+static int fault_syntax(struct config_faults *faults, const yaml_parser_t *parser, const char *text, size_t size)
+{
+	if (parser->error == YAML_MEMORY_ERROR)
+		return -ENOMEM;
+	struct config_mark mark = {(unsigned)parser->problem_mark.line + 1, (unsigned)parser->problem_mark.column + 1};
+	if (parser->error == YAML_READER_ERROR)
+		mark = mark_of_offset(text, size, parser->problem_offset);
+	faults_add(faults, mark, "this is no YAML: %s%s%s", parser->context ? parser->context : "",
+	           parser->context ? ": " : "", parser->problem ? parser->problem : "unreadable");
+	return 0;
+}
+
+/* Reads the next document, and its root into `file` where one is given: a second document has none. */
+static int read_document(yaml_parser_t *parser, const char *text, size_t size, struct config_faults *faults,
+                         struct file_reading *file)
+{
+	_cleanup_(yaml_document_delete) yaml_document_t document = {0};
+	struct reading reading = {&document, faults};
+
+	if (!yaml_parser_load(parser, &document))
+		return fault_syntax(faults, parser, text, size);
+	const yaml_node_t *root = yaml_document_get_root_node(&document);
+	if (file && root)
+		return read_root(&reading, root, file);
+	if (file)
+		faults_add(faults, (struct config_mark){1, 1}, "the file is empty: expected at least 'interfaces'");
+	else if (root)
+		faults_add(faults, mark_of(root), "a second document: expected one, so remove what follows '---'");
+	return 0;
+}
+
+static int config_new(struct config **out)
+{
+	struct config *config = calloc(1, sizeof(*config));
+
+	if (!config)
+		return -ENOMEM;
+	config->listen = (struct config_listen){.on = true, .host = "127.0.0.1", .port = 9469};
+	config->table_users = TABLE_USERS_DEFAULT;
+	config->metrics_users = METRICS_USERS_DEFAULT;
+	*out = config;
+	return 0;
+}
+
+void config_free(struct config *config)
+{
+	if (!config)
+		return;
+	free(config->services);
+	free(config);
+}
+
+static int fault_whole(struct config_faults *faults, int code, const char *why)
+{
+	faults_add(faults, (struct config_mark){0}, "%s", why);
+	return code;
+}
+
+int config_parse(const char *text, size_t size, struct config **out, struct config_faults *faults)
+{
+	_cleanup_(file_reading_release) struct file_reading file = {0};
+	_cleanup_(yaml_parser_delete) yaml_parser_t parser = {0};
+
+	faults->count = 0;
+	if (size > CONFIG_FILE_MAX)
+		return fault_whole(faults, -EFBIG, "larger than 4 MiB: split it, or write ranges and prefixes");
+	if (config_new(&file.config) < 0 || !yaml_parser_initialize(&parser))
+		return fault_whole(faults, -ENOMEM, "no memory to read it");
+	yaml_parser_set_input_string(&parser, (const unsigned char *)text, size);
+	int rc = read_document(&parser, text, size, faults, &file);
+	if (rc == 0 && parser.error == YAML_NO_ERROR)
+		rc = read_document(&parser, text, size, faults, NULL);
+	if (rc < 0) {
+		faults->count = 0;
+		return fault_whole(faults, rc, "no memory to read it");
+	}
+	if (faults->count > 0)
+		return -EINVAL;
+	*out = TAKE_PTR(file.config);
+	return 0;
+}
+
+static int fault_errno(struct config_faults *faults, int code)
+{
+	faults->count = 0;
+	return fault_whole(faults, code, strerror(-code));
+}
+
+int config_load(const char *path, struct config **out, struct config_faults *faults)
+{
+	_cleanup_fclose_ FILE *stream = fopen(path, "re");
+	_cleanup_free_ char *text = NULL;
+
+	if (!stream)
+		return fault_errno(faults, -errno);
+	text = malloc(CONFIG_FILE_MAX + 1);
+	if (!text)
+		return fault_errno(faults, -ENOMEM);
+	errno = 0;
+	size_t size = fread(text, 1, CONFIG_FILE_MAX + 1, stream);
+	if (ferror(stream))
+		return fault_errno(faults, errno ? -errno : -EIO);
+	return config_parse(text, size, out, faults);
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The configuration as the operator meant it: YAML in, one plain struct out, or every fault that it has with its place.
+ * Knows nothing of the kernel's maps: datapath/ compiles this struct into them. */
+#pragma once
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/prefix.h"
+
+#define CONFIG_NAME_MAX 32	   /* a service's name with its terminating zero */
+#define CONFIG_SERVICES_MAX 1024   /* services beside the built-in `other` */
+#define CONFIG_PORTS_MAX 64	   /* ports and port ranges of one service */
+#define CONFIG_DESTINATIONS_MAX 64 /* destination prefixes of one service */
+#define CONFIG_INTERFACES_MAX 16
+#define CONFIG_FILE_MAX (4U << 20) /* bytes; a larger file is refused before it is read */
+
+/* The IANA protocol number is the value (RFC 8200 and the protocol-numbers registry). */
+enum config_protocol {
+	CONFIG_ICMP = 1,
+	CONFIG_TCP = 6,
+	CONFIG_UDP = 17,
+	CONFIG_ICMPV6 = 58,
+	CONFIG_SCTP = 132,
+};
+
+enum config_mode {
+	CONFIG_OBSERVE, /* decide and count everything, drop nothing */
+	CONFIG_ENFORCE,
+};
+
+enum config_malformed {
+	CONFIG_MALFORMED_SPILL,
+	CONFIG_MALFORMED_PASS,
+};
+
+struct config_ports {
+	uint16_t first;
+	uint16_t last; /* the last one in the range: equal to `first` for a single port */
+};
+
+/* What one user of weight 1 may send. */
+struct config_limit {
+	double packets_per_second; /* above 0; 0 where no limit is set */
+	double burst;		   /* packets beyond the pace, at least 1; where the file is silent a tenth of a second's packets, at least 1 */
+};
+
+/* A name with its place in the file, so that what fails later can still point at the line. */
+struct config_mark {
+	unsigned line, column; /* from 1 */
+};
+
+struct config_service {
+	char name[CONFIG_NAME_MAX];
+	struct config_mark mark;
+	enum config_protocol protocol;
+	struct config_ports ports[CONFIG_PORTS_MAX]; /* none for protocols that have no ports */
+	size_t ports_count;
+	struct prefix destinations[CONFIG_DESTINATIONS_MAX]; /* none: any destination */
+	size_t destinations_count;
+	enum config_mode mode; /* the file's own mode unless the service has one */
+	struct config_limit limit;
+	uint8_t user_ipv4_length; /* 0 to 32: the source address is cut to this prefix */
+	uint8_t user_ipv6_length; /* 0 to 128 */
+};
+
+struct config_listen {
+	bool on;
+	char host[64]; /* an address as text */
+	uint16_t port;
+};
+
+struct config {
+	char interfaces[CONFIG_INTERFACES_MAX][IF_NAMESIZE];
+	size_t interfaces_count;
+	enum config_mode mode;
+	enum config_malformed malformed; /* what becomes of packets that cannot be parsed */
+	bool allow_generic;		 /* attach in generic mode where the driver has no native one */
+	struct config_listen listen;
+	uint64_t table_users; /* users that may be active at once */
+	unsigned metrics_users; /* heaviest users a service that /metrics names */
+	struct config_service *services;
+	size_t services_count;
+};
+
+/* One fault of a file. `line` and `column` count from 1; both are 0 where the fault has no place (the file is missing). */
+struct config_fault {
+	struct config_mark mark;
+	char text[256]; /* what was found, what was expected */
+};
+
+/* All faults of one file, in the order of their places; at most CONFIG_FAULTS_MAX are kept, `count` is how many there were. */
+#define CONFIG_FAULTS_MAX 50
+struct config_faults {
+	struct config_fault faults[CONFIG_FAULTS_MAX];
+	size_t count;
+};
+
+/* Reads and validates the file at `path`. Returns 0 with `*out` owned by the caller (config_free); or -EINVAL with every
+ * fault in `*faults`; or another negative errno where the file could not be read, `*faults` then holding that one cause.
+ * `*out` is left alone on failure. */
+int config_load(const char *path, struct config **out, struct config_faults *faults);
+
+/* The same for `size` bytes at `text`, which need not end in a zero. */
+int config_parse(const char *text, size_t size, struct config **out, struct config_faults *faults);
+
+void config_free(struct config *config);
+
+/* Writes one fault as compilers do: "FILE:LINE:COLUMN: what was found: what was expected". */
+void config_fault_format(const char *path, const struct config_fault *fault, char *out, size_t size);

@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "daemon/api.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/prefix.h"
+#include "daemon/daemon.h"
+#include "daemon/names.h"
+#include "datapath/image.h"
+
+static const char *const malformation_names[MALFORMATIONS] = {
+	[MALFORMED_ETHERNET] = "ethernet",
+	[MALFORMED_IP] = "ip",
+	[MALFORMED_EXTENSION] = "extension",
+	[MALFORMED_TRANSPORT] = "transport",
+};
+
+int api_service_number(const struct daemon *daemon, const char *name)
+{
+	return name[0] ? catalogue_find(datapath_catalogue(daemon->datapath), name) : -1;
+}
+
+static json_t *time_text(long long seconds)
+{
+	char text[32];
+	time_t when = (time_t)seconds;
+	struct tm utc;
+
+	if (!gmtime_r(&when, &utc) || !strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &utc))
+		return json_null();
+	return json_string(text);
+}
+
+static const char *mode_name(bool observe)
+{
+	return observe ? "observe" : "enforce";
+}
+
+/* Sums of one service's outcomes, as the contract splits them: shadowed packets passed. */
+struct sums {
+	struct tally received, passed, spilled, shadow;
+};
+
+static void tally_add(struct tally *sum, const struct tally *tally)
+{
+	sum->packets += tally->packets;
+	sum->bytes += tally->bytes;
+}
+
+static struct sums sums_of(const struct service_tallies *tallies)
+{
+	struct sums sums = {0};
+
+	for (int outcome = 0; outcome < OUTCOMES; outcome++) {
+		const struct tally *tally = &tallies->outcomes[outcome];
+		bool spilled = outcome >= OUTCOME_SPILLED && outcome < OUTCOME_SHADOW;
+		tally_add(&sums.received, tally);
+		tally_add(spilled ? &sums.spilled : &sums.passed, tally);
+		if (outcome >= OUTCOME_SHADOW)
+			tally_add(&sums.shadow, tally);
+	}
+	return sums;
+}
+
+static json_t *reasons_document(const struct service_tallies *tallies)
+{
+	json_t *document = json_object();
+
+	for (int reason = 0; reason < REASONS; reason++)
+		json_object_set_new(document, reason_names[reason],
+				    json_integer((json_int_t)tallies->outcomes[OUTCOME_SPILLED + reason].packets));
+	return document;
+}
+
+static void set_tally(json_t *document, const char *name, const struct tally *tally)
+{
+	char key[40];
+
+	snprintf(key, sizeof(key), "%s_packets", name);
+	json_object_set_new(document, key, json_integer((json_int_t)tally->packets));
+	snprintf(key, sizeof(key), "%s_bytes", name);
+	json_object_set_new(document, key, json_integer((json_int_t)tally->bytes));
+}
+
+static json_t *level_number(const struct policy *policy)
+{
+	double limit = policy_limit(policy);
+
+	return limit > 0 ? json_real(limit) : json_null();
+}
+
+static json_t *service_document(struct daemon *daemon, unsigned number, struct error *err)
+{
+	const struct policy *policy = &datapath_policies(daemon->datapath)->policies[number];
+	struct observed_service observed;
+
+	if (observer_service(daemon->observer, number, &observed, err) < 0)
+		return NULL;
+	struct sums sums = sums_of(&observed.tallies);
+	json_t *document = json_pack("{s:s,s:s,s:s}", "name", datapath_catalogue(daemon->datapath)->names[number], "class",
+				     "normal", "mode", mode_name(policy->flags & POLICY_OBSERVE));
+	set_tally(document, "received", &sums.received);
+	set_tally(document, "passed", &sums.passed);
+	set_tally(document, "spilled", &sums.spilled);
+	set_tally(document, "shadow", &sums.shadow);
+	json_object_set_new(document, "spilled_by_reason", reasons_document(&observed.tallies));
+	json_object_set_new(document, "packets_per_second", json_real(observed.packets_per_second));
+	json_object_set_new(document, "level_packets_per_second", level_number(policy));
+	json_object_set_new(document, "capacity_packets_per_second", json_null());
+	json_object_set_new(document, "active_users", json_integer((json_int_t)observed.active_users));
+	json_object_set_new(document, "response_milliseconds", json_pack("{s:n,s:n}", "p50", "p99"));
+	return document;
+}
+
+json_t *api_services(struct daemon *daemon, struct error *err)
+{
+	const struct catalogue_slot *catalogue = datapath_catalogue(daemon->datapath);
+	json_t *services = json_array();
+
+	for (unsigned number = 0; number < SERVICES_MAX; number++) {
+		if (!catalogue->names[number][0])
+			continue;
+		json_t *document = service_document(daemon, number, err);
+		if (!document) {
+			json_decref(services);
+			return NULL;
+		}
+		json_array_append_new(services, document);
+	}
+	return services;
+}
+
+static json_t *interfaces_document(const struct daemon *daemon)
+{
+	json_t *interfaces = json_array();
+	size_t count;
+	const struct datapath_link *links = datapath_links(daemon->datapath, &count);
+
+	for (size_t i = 0; i < count; i++) {
+		bool attached = links[i].index != 0;
+		json_array_append_new(interfaces,
+				      json_pack("{s:s,s:o,s:o,s:b,s:o}", "name", links[i].name, "index",
+						attached ? json_integer(links[i].index) : json_null(), "mode",
+						attached ? json_string(links[i].generic ? "generic" : "native") : json_null(),
+						"attached", attached, "since",
+						attached ? time_text(links[i].since_s) : json_null()));
+	}
+	return interfaces;
+}
+
+static json_t *malformed_document(struct daemon *daemon, struct error *err)
+{
+	struct tally counted[MALFORMATIONS];
+	json_t *document = json_object();
+
+	if (datapath_read_malformations(daemon->datapath, counted, err) < 0) {
+		json_decref(document);
+		return NULL;
+	}
+	for (int why = 0; why < MALFORMATIONS; why++)
+		json_object_set_new(document, malformation_names[why], json_integer((json_int_t)counted[why].packets));
+	return document;
+}
+
+json_t *api_status(struct daemon *daemon, struct error *err)
+{
+	struct observed_table table = observer_table(daemon->observer);
+	json_t *malformed = malformed_document(daemon, err);
+	json_t *services = malformed ? api_services(daemon, err) : NULL;
+	size_t count;
+	const struct datapath_link *links = datapath_links(daemon->datapath, &count);
+	bool generic = false;
+
+	if (!services) {
+		json_decref(malformed);
+		return NULL;
+	}
+	for (size_t i = 0; i < count; i++)
+		generic |= links[i].index && links[i].generic;
+	return json_pack(
+		"{s:s,s:s,s:s,s:f,s:o,s:[{s:s,s:b,s:s}],s:{s:I,s:I,s:I,s:I},s:{s:b,s:i},s:o,s:o}", "version",
+		SPILLWAY_VERSION, "kernel", daemon->kernel, "mode", mode_name(daemon->config->mode == CONFIG_OBSERVE),
+		"uptime_seconds", floor(daemon_clock_s() - daemon->started_s), "interfaces", interfaces_document(daemon),
+		"features", "name", "native_xdp", "on", !generic, "why",
+		generic ? "a driver has no native XDP" : "every attached driver has it", "table", "cells",
+		(json_int_t)table.cells, "used", (json_int_t)table.used, "overflowed", (json_int_t)table.overflowed, "bytes",
+		(json_int_t)table.bytes, "controller", "alive", 1, "tick_milliseconds", OBSERVER_TICK_S * 1000, "malformed",
+		malformed, "services", services);
+}
+
+/* A user as people write one: the address, or the prefix that it was cut to. */
+static void user_text(const struct policy *policy, const struct observed_user *user, char out[PREFIX_TEXT_MAX])
+{
+	struct prefix prefix = {.ipv4 = !user->ipv6, .length = 0};
+
+	memcpy(prefix.address, user->key, sizeof(prefix.address));
+	for (int half = 0; half < 2; half++)
+		prefix.length = (uint8_t)(prefix.length + __builtin_popcountll(policy->source_mask[user->ipv6][half]));
+	prefix_format(&prefix, out);
+}
+
+static json_t *user_document(struct daemon *daemon, unsigned number, const struct observed_user *user)
+{
+	const struct policy *policy = &datapath_policies(daemon->datapath)->policies[number];
+	char text[PREFIX_TEXT_MAX];
+
+	user_text(policy, user, text);
+	return json_pack("{s:s,s:s,s:s,s:f,s:f,s:I,s:I,s:I,s:o,s:n}", "service",
+			 datapath_catalogue(daemon->datapath)->names[number], "user", text, "kind", "source",
+			 "packets_per_second", user->packets_per_second, "bytes_per_second", user->bytes_per_second,
+			 "passed_packets", (json_int_t)user->passed_packets, "spilled_packets",
+			 (json_int_t)user->spilled_packets, "shadow_packets", (json_int_t)user->shadow_packets,
+			 "limit_packets_per_second", level_number(policy), "tenured");
+}
+
+struct ranked_user {
+	unsigned service;
+	const struct observed_user *user;
+};
+
+static int heavier_first(const void *left, const void *right)
+{
+	double a = ((const struct ranked_user *)left)->user->packets_per_second;
+	double b = ((const struct ranked_user *)right)->user->packets_per_second;
+
+	return (a < b) - (a > b);
+}
+
+json_t *api_users(struct daemon *daemon, const char *service, size_t limit, struct error *err)
+{
+	const struct catalogue_slot *catalogue = datapath_catalogue(daemon->datapath);
+	_cleanup_free_ struct ranked_user *ranked = calloc(SERVICES_MAX * OBSERVER_HEAVIEST, sizeof(*ranked));
+	json_t *users = json_array();
+	size_t count = 0;
+
+	for (unsigned number = 0; ranked && number < SERVICES_MAX; number++) {
+		struct observed_service observed;
+		if (!catalogue->names[number][0] || (service && strcmp(service, catalogue->names[number]) != 0))
+			continue;
+		if (observer_service(daemon->observer, number, &observed, err) < 0) {
+			json_decref(users);
+			return NULL;
+		}
+		for (size_t i = 0; i < observed.heaviest_count; i++)
+			ranked[count++] = (struct ranked_user){number, &observed.heaviest[i]};
+	}
+	if (count)
+		qsort(ranked, count, sizeof(*ranked), heavier_first);
+	for (size_t i = 0; i < count && i < limit; i++)
+		json_array_append_new(users, user_document(daemon, ranked[i].service, ranked[i].user));
+	return users;
+}
+
+static int set_mode(struct override *override, const json_t *value, struct error *err)
+{
+	const char *mode = json_string_value(value);
+
+	if (!mode || (strcmp(mode, "observe") != 0 && strcmp(mode, "enforce") != 0))
+		return error_set(err, -EINVAL, "mode=%s: 'observe' or 'enforce' was expected", mode ? mode : "?");
+	override->has_mode = true;
+	override->mode = strcmp(mode, "observe") == 0 ? CONFIG_OBSERVE : CONFIG_ENFORCE;
+	return 0;
+}
+
+static int set_level(struct override *override, const json_t *value, struct error *err)
+{
+	double level = json_number_value(value);
+
+	if (!(level >= 0.1 && level <= 1e8))
+		return error_set(err, -EINVAL, "level: packets a second from 0.1 to 100M were expected");
+	override->has_level = true;
+	override->level_pps = level;
+	return 0;
+}
+
+int api_set(struct daemon *daemon, const json_t *wish, struct error *err)
+{
+	const char *service = json_string_value(json_object_get(wish, "service"));
+	const json_t *mode = json_object_get(wish, "mode"), *level = json_object_get(wish, "level");
+	double for_s = json_number_value(json_object_get(wish, "for_seconds"));
+	struct override override = {0};
+	int failure = 0;
+
+	if (!service || !daemon_service(daemon, service))
+		return error_set(err, -EINVAL, "service %s: there is none of that name: 'spillway services' lists them",
+				 service ? service : "?");
+	if (json_object_get(wish, "capacity") || json_object_get(wish, "class"))
+		return error_set(err, -EINVAL, "capacity, class: not in this version: 'mode' and 'level' can be set");
+	if (!mode && !level)
+		return error_set(err, -EINVAL, "nothing to set: name mode=observe|enforce or level=PACKETS_PER_SECOND");
+	snprintf(override.service, sizeof(override.service), "%s", service);
+	override.until_s = for_s > 0 ? daemon_clock_s() + for_s : 0;
+	if (mode)
+		failure = set_mode(&override, mode, err);
+	if (!failure && level)
+		failure = set_level(&override, level, err);
+	return failure ? failure : daemon_override(daemon, &override, err);
+}
+
+bool api_ready(const struct daemon *daemon)
+{
+	size_t count;
+	const struct datapath_link *links = datapath_links(daemon->datapath, &count);
+
+	for (size_t i = 0; i < count; i++)
+		if (!links[i].index)
+			return false;
+	return count > 0;
+}
+
+static void metric_head(FILE *out, const char *name, const char *type, bool open_metrics, const char *help)
+{
+	/* OpenMetrics names a counter's family without its suffix. */
+	size_t length = strlen(name);
+	if (open_metrics && length > 6 && strcmp(name + length - 6, "_total") == 0)
+		length -= 6;
+	fprintf(out, "# HELP %.*s %s\n# TYPE %.*s %s\n", (int)length, name, help, (int)length, name, type);
+}
+
+static void write_counters(FILE *out, const char *name, const char *service, const struct service_tallies *tallies,
+			   bool bytes)
+{
+	struct sums sums = sums_of(tallies);
+
+	fprintf(out, "%s{service=\"%s\",verdict=\"passed\",reason=\"\"} %llu\n", name, service,
+		(unsigned long long)(bytes ? sums.passed.bytes : sums.passed.packets));
+	for (int reason = 0; reason < REASONS; reason++) {
+		const struct tally *spilled = &tallies->outcomes[OUTCOME_SPILLED + reason];
+		const struct tally *shadow = &tallies->outcomes[OUTCOME_SHADOW + reason];
+		fprintf(out, "%s{service=\"%s\",verdict=\"spilled\",reason=\"%s\"} %llu\n", name, service,
+			reason_names[reason], (unsigned long long)(bytes ? spilled->bytes : spilled->packets));
+		fprintf(out, "%s{service=\"%s\",verdict=\"shadow\",reason=\"%s\"} %llu\n", name, service,
+			reason_names[reason], (unsigned long long)(bytes ? shadow->bytes : shadow->packets));
+	}
+}
+
+static int write_services(struct daemon *daemon, FILE *out, bool open_metrics, struct error *err)
+{
+	const struct catalogue_slot *catalogue = datapath_catalogue(daemon->datapath);
+	_cleanup_free_ struct observed_service *observed = calloc(SERVICES_MAX, sizeof(*observed));
+	static const struct {
+		const char *name, *type, *help;
+	} families[] = {
+		{"spillway_packets_total", "counter", "Packets by service and verdict. Shadow packets also count as passed."},
+		{"spillway_bytes_total", "counter", "Bytes by service and verdict. Shadow bytes also count as passed."},
+		{"spillway_level_packets_per_second", "gauge", "What one user of weight 1 may send to the service."},
+		{"spillway_active_users", "gauge", "Users that sent something within the last two seconds."},
+		{"spillway_user_packets_per_second", "gauge", "Rates of the heaviest users of each service."},
+	};
+
+	for (unsigned n = 0; observed && n < SERVICES_MAX; n++)
+		if (catalogue->names[n][0] && observer_service(daemon->observer, n, &observed[n], err) < 0)
+			return -EIO;
+	for (size_t family = 0; observed && family < sizeof(families) / sizeof(*families); family++) {
+		metric_head(out, families[family].name, families[family].type, open_metrics, families[family].help);
+		for (unsigned n = 0; n < SERVICES_MAX; n++) {
+			const struct policy *policy = &datapath_policies(daemon->datapath)->policies[n];
+			const char *service = catalogue->names[n], *name = families[family].name;
+			if (!service[0])
+				continue;
+			if (family < 2)
+				write_counters(out, name, service, &observed[n].tallies, family == 1);
+			else if (family == 2 && policy_limit(policy) > 0)
+				fprintf(out, "%s{service=\"%s\"} %.10g\n", name, service, policy_limit(policy));
+			else if (family == 3)
+				fprintf(out, "%s{service=\"%s\"} %zu\n", name, service, observed[n].active_users);
+			for (size_t i = 0; family == 4 && i < observed[n].heaviest_count && i < daemon->config->metrics_users; i++) {
+				char user[PREFIX_TEXT_MAX];
+				user_text(policy, &observed[n].heaviest[i], user);
+				fprintf(out, "%s{service=\"%s\",user=\"%s\"} %.10g\n", name, service, user,
+					observed[n].heaviest[i].packets_per_second);
+			}
+		}
+	}
+	return observed ? 0 : error_set(err, -ENOMEM, "metrics: no memory");
+}
+
+static int write_host(struct daemon *daemon, FILE *out, bool open_metrics, struct error *err)
+{
+	struct tally malformed[MALFORMATIONS];
+	size_t count;
+	const struct datapath_link *links = datapath_links(daemon->datapath, &count);
+
+	int failure = datapath_read_malformations(daemon->datapath, malformed, err);
+	if (failure)
+		return failure;
+	metric_head(out, "spillway_malformed_packets_total", "counter", open_metrics,
+		    "Packets that could not be parsed, by what is wrong with them.");
+	for (int why = 0; why < MALFORMATIONS; why++)
+		fprintf(out, "spillway_malformed_packets_total{kind=\"%s\"} %llu\n", malformation_names[why],
+			(unsigned long long)malformed[why].packets);
+	metric_head(out, "spillway_interface_attached", "gauge", open_metrics, "1 where packets of the interface are judged.");
+	for (size_t i = 0; i < count; i++)
+		fprintf(out, "spillway_interface_attached{interface=\"%s\",mode=\"%s\"} %d\n", links[i].name,
+			links[i].generic ? "generic" : "native", links[i].index != 0);
+	metric_head(out, "spillway_build_info", "gauge", open_metrics, "Always 1; the labels say what runs.");
+	fprintf(out, "spillway_build_info{version=\"%s\",kernel=\"%s\"} 1\n", SPILLWAY_VERSION, daemon->kernel);
+	return 0;
+}
+
+int api_metrics(struct daemon *daemon, bool open_metrics, char **out, struct error *err)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *stream = open_memstream(&text, &size);
+	if (!stream)
+		return error_set(err, -ENOMEM, "metrics: no memory");
+
+	int failure = write_services(daemon, stream, open_metrics, err);
+	if (!failure)
+		failure = write_host(daemon, stream, open_metrics, err);
+	if (open_metrics)
+		fputs("# EOF\n", stream);
+	fclose(stream);
+	if (failure) {
+		free(text);
+		return failure;
+	}
+	*out = text;
+	return 0;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The documents that the daemon gives, and the one that it takes (README: "JSON"). Documents belong to the caller; NULL with
+ * `err` set where a counter could not be read. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/error.h"
+
+struct daemon;
+
+json_t *api_status(struct daemon *daemon, struct error *err);
+json_t *api_services(struct daemon *daemon, struct error *err);
+
+/* The `limit` heaviest users, of one service or (NULL) of all. */
+json_t *api_users(struct daemon *daemon, const char *service, size_t limit, struct error *err);
+
+/* {"service", "mode"?, "level"?, "for_seconds"?}. Returns 0, or -EINVAL with what is wrong. */
+int api_set(struct daemon *daemon, const json_t *wish, struct error *err);
+
+/* Prometheus text, or OpenMetrics. `*out` is freed by the caller. */
+int api_metrics(struct daemon *daemon, bool open_metrics, char **out, struct error *err);
+
+/* Whether every configured interface is attached. */
+bool api_ready(const struct daemon *daemon);
+
+/* The number of a service of that name, or -1. */
+int api_service_number(const struct daemon *daemon, const char *name);

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Life cycle: start, tick, reload, stop. */
+#include "daemon/daemon.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "daemon/interfaces.h"
+#include "daemon/server.h"
+
+double daemon_clock_s(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+const struct config_service *daemon_service(const struct daemon *daemon, const char *name)
+{
+	for (size_t i = 0; i < daemon->config->services_count; i++)
+		if (strcmp(daemon->config->services[i].name, name) == 0)
+			return &daemon->config->services[i];
+	return NULL;
+}
+
+/* Reads the file and lays the command line over it. */
+static int read_config(const struct daemon_options *options, struct config **out, struct error *err)
+{
+	static const char nothing[] = "services: []\n";
+	struct config_faults *faults _cleanup_free_ = calloc(1, sizeof(*faults));
+	struct config *config;
+	if (!faults)
+		return error_set(err, -ENOMEM, "configuration: no memory");
+
+	int failure = options->config_path ? config_load(options->config_path, &config, faults)
+					   : config_parse(nothing, sizeof(nothing) - 1, &config, faults);
+	if (failure) {
+		size_t written = 0;
+		for (size_t i = 0; i < faults->count && i < CONFIG_FAULTS_MAX && written < sizeof(err->text) - 1; i++) {
+			char line[512];
+			config_fault_format(options->config_path, &faults->faults[i], line, sizeof(line));
+			written += (size_t)snprintf(err->text + written, sizeof(err->text) - written, "%s%s",
+						    i ? "\n" : "", line);
+		}
+		return failure;
+	}
+	if (options->interface) {
+		config->interfaces_count = 1;
+		snprintf(config->interfaces[0], sizeof(config->interfaces[0]), "%s", options->interface);
+	}
+	if (options->observe) {
+		config->mode = CONFIG_OBSERVE;
+		for (size_t i = 0; i < config->services_count; i++)
+			config->services[i].mode = CONFIG_OBSERVE;
+	}
+	if (!config->interfaces_count) {
+		config_free(config);
+		return error_set(err, -EINVAL, "no interface: name one with --interface, or under 'interfaces:'");
+	}
+	*out = config;
+	return 0;
+}
+
+static void overrides_drop_lapsed(struct daemon *daemon, double now_s)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < daemon->overrides_count; i++) {
+		const struct override *override = &daemon->overrides[i];
+		if (!override->until_s || override->until_s > now_s)
+			daemon->overrides[kept++] = *override;
+		else
+			log_notice("service %s: override has lapsed, the configuration counts again", override->service);
+	}
+	daemon->overrides_count = kept;
+}
+
+/* The configuration as it is in force: the file's with the overrides laid over it. */
+static int apply(struct daemon *daemon, struct config *config, struct error *err)
+{
+	_cleanup_free_ struct config_service *services =
+		calloc(config->services_count + 1, sizeof(*config->services));
+	struct config effective = *config;
+	if (!services)
+		return error_set(err, -ENOMEM, "configuration: no memory");
+
+	if (config->services_count)
+		memcpy(services, config->services, config->services_count * sizeof(*services));
+	effective.services = services;
+	for (size_t i = 0; i < daemon->overrides_count; i++) {
+		const struct override *override = &daemon->overrides[i];
+		for (size_t j = 0; j < config->services_count; j++) {
+			if (strcmp(services[j].name, override->service) != 0)
+				continue;
+			if (override->has_mode)
+				services[j].mode = override->mode;
+			if (override->has_level) {
+				double seconds = services[j].limit.packets_per_second > 0
+							 ? services[j].limit.burst / services[j].limit.packets_per_second
+							 : 0.1;
+				services[j].limit.packets_per_second = override->level_pps;
+				services[j].limit.burst = override->level_pps * seconds;
+			}
+		}
+	}
+	return datapath_apply(daemon->datapath, &effective, err);
+}
+
+static void detach_unconfigured(struct daemon *daemon, const struct config *config)
+{
+	size_t count;
+	const struct datapath_link *links = datapath_links(daemon->datapath, &count);
+
+	for (size_t i = count; i-- > 0;) {
+		bool wanted = false;
+		for (size_t j = 0; j < config->interfaces_count; j++)
+			wanted |= strcmp(config->interfaces[j], links[i].name) == 0;
+		if (!wanted)
+			datapath_detach(daemon->datapath, links[i].name);
+	}
+}
+
+static int attach_all(struct daemon *daemon, const struct config *config, struct error *err)
+{
+	for (size_t i = 0; i < config->interfaces_count; i++) {
+		int failure = datapath_attach(daemon->datapath, config->interfaces[i], err);
+		if (failure)
+			return failure;
+	}
+	return 0;
+}
+
+int daemon_reload(struct daemon *daemon, struct error *err)
+{
+	struct config *config;
+
+	int failure = read_config(&daemon->options, &config, err);
+	if (failure)
+		return failure;
+	failure = attach_all(daemon, config, err);
+	if (!failure)
+		failure = apply(daemon, config, err);
+	if (failure) {
+		detach_unconfigured(daemon, daemon->config);
+		config_free(config);
+		return failure;
+	}
+	if (config->table_users != daemon->config->table_users)
+		log_warning("table.users: the table keeps its size while it is pinned: 'spillway unload' and 'run' change it");
+	detach_unconfigured(daemon, config);
+	config_free(daemon->config);
+	daemon->config = config;
+	log_notice("configuration applied: %zu services", config->services_count);
+	return 0;
+}
+
+int daemon_override(struct daemon *daemon, const struct override *override, struct error *err)
+{
+	struct override *slot = NULL;
+	size_t count = daemon->overrides_count;
+
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(daemon->overrides[i].service, override->service) == 0)
+			slot = &daemon->overrides[i];
+	if (!slot && count == DAEMON_OVERRIDES_MAX)
+		return error_set(err, -E2BIG, "more than %d services are overridden: change the configuration instead",
+				 DAEMON_OVERRIDES_MAX);
+	if (!slot) {
+		slot = &daemon->overrides[daemon->overrides_count++];
+		*slot = (struct override){0};
+	}
+	struct override before = *slot;
+	if (!override->has_mode && before.has_mode) { /* an earlier mode stays beside a new level, and the reverse */
+		*slot = *override;
+		slot->has_mode = true;
+		slot->mode = before.mode;
+	} else if (!override->has_level && before.has_level) {
+		*slot = *override;
+		slot->has_level = true;
+		slot->level_pps = before.level_pps;
+	} else {
+		*slot = *override;
+	}
+	int failure = apply(daemon, daemon->config, err);
+	if (failure) {
+		*slot = before;
+		daemon->overrides_count = count;
+	}
+	return failure;
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *argument)
+{
+	struct daemon *daemon = argument;
+	struct error err;
+	double now_s = daemon_clock_s();
+	size_t overrides = daemon->overrides_count;
+	(void)fd, (void)what;
+
+	overrides_drop_lapsed(daemon, now_s);
+	if (daemon->overrides_count != overrides && apply(daemon, daemon->config, &err) < 0)
+		log_error("%s", err.text);
+	if (observer_tick(daemon->observer, now_s, &err) < 0)
+		log_error("%s", err.text);
+}
+
+static void on_reload(evutil_socket_t fd, short what, void *argument)
+{
+	struct error err;
+	(void)fd, (void)what;
+
+	if (daemon_reload(argument, &err) < 0)
+		log_error("reload refused, the old configuration stays in force: %s", err.text);
+}
+
+static void on_stop(evutil_socket_t fd, short what, void *argument)
+{
+	(void)fd, (void)what;
+	daemon_stop(argument);
+}
+
+void daemon_stop(struct daemon *daemon)
+{
+	event_base_loopbreak(daemon->loop);
+}
+
+static void announce(const struct daemon *daemon)
+{
+	struct observed_table table = observer_table(daemon->observer);
+	size_t count;
+	const struct datapath_link *links = datapath_links(daemon->datapath, &count);
+
+	log_notice("%s: room for %zu users, %.1f MiB of kernel memory%s",
+		   daemon->config->mode == CONFIG_OBSERVE ? "observing, nothing is dropped" : "enforcing", table.cells,
+		   (double)table.bytes / (1 << 20), datapath_adopted(daemon->datapath) ? "; state adopted" : "");
+	for (size_t i = 0; i < count; i++)
+		log_notice("interface %s: attached in %s mode", links[i].name, links[i].generic ? "generic" : "native");
+	sd_notify(0, "READY=1");
+}
+
+static int open_datapath(struct daemon *daemon, struct error *err)
+{
+	struct datapath_options options = {.pins = daemon->options.pins,
+					   .table_users = daemon->config->table_users,
+					   .allow_generic = daemon->config->allow_generic};
+
+	int failure = datapath_open(&daemon->datapath, &options, err);
+	if (!failure)
+		failure = apply(daemon, daemon->config, err);
+	if (!failure)
+		failure = attach_all(daemon, daemon->config, err);
+	if (failure)
+		return failure;
+	datapath_drop_strangers(daemon->datapath);
+	return observer_new(&daemon->observer, daemon->datapath, err);
+}
+
+static struct event *timer_new(struct daemon *daemon, event_callback_fn callback)
+{
+	static const struct timeval tick = {.tv_sec = OBSERVER_TICK_S};
+	struct event *event = event_new(daemon->loop, -1, EV_PERSIST, callback, daemon);
+
+	if (event)
+		event_add(event, &tick);
+	return event;
+}
+
+static struct event *signal_new(struct daemon *daemon, int number, event_callback_fn callback)
+{
+	struct event *event = evsignal_new(daemon->loop, number, callback, daemon);
+
+	if (event)
+		event_add(event, NULL);
+	return event;
+}
+
+static int serve(struct daemon *daemon, struct error *err)
+{
+	_cleanup_(server_freep) struct server *server = NULL;
+	_cleanup_(interfaces_watch_freep) struct interfaces_watch *watch = NULL;
+	struct event *events[4];
+
+	int failure = server_new(&server, daemon, err);
+	if (!failure)
+		failure = interfaces_watch_new(&watch, daemon, err);
+	if (failure)
+		return failure;
+	events[0] = timer_new(daemon, on_tick);
+	events[1] = signal_new(daemon, SIGTERM, on_stop);
+	events[2] = signal_new(daemon, SIGINT, on_stop);
+	events[3] = signal_new(daemon, SIGHUP, on_reload);
+	on_tick(-1, 0, daemon);
+	announce(daemon);
+	event_base_dispatch(daemon->loop);
+	sd_notify(0, "STOPPING=1");
+	for (size_t i = 0; i < sizeof(events) / sizeof(*events); i++)
+		if (events[i])
+			event_free(events[i]);
+	return 0;
+}
+
+static int start(struct daemon *daemon, bool *kept, struct error *err)
+{
+	int failure = read_config(&daemon->options, &daemon->config, err);
+	if (failure)
+		return failure;
+	daemon->loop = event_base_new();
+	if (!daemon->loop)
+		return error_set(err, -ENOMEM, "event loop: cannot make one");
+	failure = open_datapath(daemon, err);
+	if (failure) {
+		*kept = daemon->datapath && datapath_adopted(daemon->datapath);
+		return failure;
+	}
+	failure = serve(daemon, err);
+	*kept = !failure || datapath_adopted(daemon->datapath);
+	return failure;
+}
+
+int daemon_run(const struct daemon_options *options)
+{
+	struct daemon daemon = {.options = *options, .started_s = daemon_clock_s()};
+	struct utsname name;
+	struct error err;
+	bool kept = true;
+
+	if (uname(&name) == 0)
+		snprintf(daemon.kernel, sizeof(daemon.kernel), "%s", name.release);
+	signal(SIGPIPE, SIG_IGN);
+	int failure = start(&daemon, &kept, &err);
+	if (failure)
+		log_error("%s", err.text);
+
+	observer_free(daemon.observer);
+	bool opened = daemon.datapath != NULL;
+	datapath_close(daemon.datapath);
+	if (opened && (!kept || (!failure && options->detach_on_exit))) {
+		if (datapath_unload(options->pins, &err) < 0)
+			log_error("%s", err.text);
+	} else if (!failure) {
+		log_notice("stopped; shedding goes on in the kernel, 'spillway unload' ends it");
+	}
+	if (daemon.loop)
+		event_base_free(daemon.loop);
+	config_free(daemon.config);
+	return failure ? 1 : 0;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The daemon: one event loop around the data path, the observer and the two servers. */
+#pragma once
+
+#include <event2/event.h>
+#include <limits.h>
+#include <stdbool.h>
+
+#include "config/config.h"
+#include "datapath/datapath.h"
+#include "observe/observer.h"
+
+#define DAEMON_OVERRIDES_MAX 256
+
+struct daemon_options {
+	const char *config_path; /* NULL: no file, what the command line says is all */
+	const char *interface;	 /* NULL: those of the file */
+	const char *socket;
+	const char *pins;
+	bool observe;	     /* drop nothing, whatever the file says */
+	bool detach_on_exit; /* else shedding goes on without the daemon */
+};
+
+/* What `spillway set` changed, until it lapses. */
+struct override {
+	char service[CONFIG_NAME_MAX];
+	bool has_mode, has_level;
+	enum config_mode mode;
+	double level_pps;
+	double until_s; /* monotonic; 0: for good */
+};
+
+struct daemon {
+	struct daemon_options options;
+	struct config *config;
+	struct datapath *datapath;
+	struct observer *observer;
+	struct event_base *loop;
+	struct override overrides[DAEMON_OVERRIDES_MAX];
+	size_t overrides_count;
+	double started_s; /* monotonic */
+	char kernel[128];
+};
+
+/* Runs until SIGTERM or SIGINT. Returns the exit status; what went wrong has been logged. */
+int daemon_run(const struct daemon_options *options);
+
+/* Applies the configuration file again: all of it, or nothing. On failure `err` holds every fault, one a line. */
+int daemon_reload(struct daemon *daemon, struct error *err);
+
+/* Puts an override in force, in place of an earlier one on the same service. */
+int daemon_override(struct daemon *daemon, const struct override *override, struct error *err);
+
+/* Ends the loop after the current event. */
+void daemon_stop(struct daemon *daemon);
+
+double daemon_clock_s(void);
+
+/* The configured service of that name, NULL for none. */
+const struct config_service *daemon_service(const struct daemon *daemon, const char *name);

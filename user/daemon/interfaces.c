@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "daemon/interfaces.h"
+
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/rtnetlink.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "daemon/daemon.h"
+
+struct interfaces_watch {
+	struct daemon *daemon;
+	struct mnl_socket *netlink;
+	struct event *event;
+};
+
+/* Whatever the kernel told: look at what is, not at what was said, so that lost messages cost nothing. */
+static void reconcile(struct daemon *daemon)
+{
+	struct error err;
+
+	if (datapath_drop_stale_links(daemon->datapath))
+		log_warning("an interface is gone, or another bears its name: its packets are not judged until it is back");
+	for (size_t i = 0; i < daemon->config->interfaces_count; i++) {
+		const char *name = daemon->config->interfaces[i];
+		size_t count;
+		const struct datapath_link *links = datapath_links(daemon->datapath, &count);
+		bool attached = false;
+		for (size_t j = 0; j < count; j++)
+			attached |= links[j].index && strcmp(links[j].name, name) == 0;
+		if (attached)
+			continue;
+		int failure = datapath_attach(daemon->datapath, name, &err);
+		if (!failure)
+			log_notice("interface %s: is there: attached", name);
+		else if (failure != -ENODEV)
+			log_error("%s", err.text);
+	}
+}
+
+static void on_message(evutil_socket_t fd, short what, void *argument)
+{
+	struct interfaces_watch *watch = argument;
+	char buffer[8192];
+	(void)fd, (void)what;
+
+	while (recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT) > 0 || errno == ENOBUFS)
+		errno = 0;
+	reconcile(watch->daemon);
+}
+
+int interfaces_watch_new(struct interfaces_watch **out, struct daemon *daemon, struct error *err)
+{
+	_cleanup_(interfaces_watch_freep) struct interfaces_watch *watch = calloc(1, sizeof(*watch));
+	if (!watch)
+		return error_set(err, -ENOMEM, "interfaces: no memory");
+	watch->daemon = daemon;
+	watch->netlink = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	if (!watch->netlink || mnl_socket_bind(watch->netlink, RTMGRP_LINK, MNL_SOCKET_AUTOPID) < 0)
+		return error_set(err, -errno, "interfaces: cannot listen to the kernel's link messages: %s", strerror(errno));
+	watch->event = event_new(daemon->loop, mnl_socket_get_fd(watch->netlink), EV_READ | EV_PERSIST, on_message, watch);
+	if (!watch->event || event_add(watch->event, NULL) < 0)
+		return error_set(err, -ENOMEM, "interfaces: cannot watch");
+	*out = TAKE_PTR(watch);
+	return 0;
+}
+
+void interfaces_watch_free(struct interfaces_watch *watch)
+{
+	if (watch->event)
+		event_free(watch->event);
+	if (watch->netlink)
+		mnl_socket_close(watch->netlink);
+	free(watch);
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The words of the contract for what the kernel side numbers. */
+#pragma once
+
+#include "bpf/abi.h"
+
+static const char *const reason_names[REASONS] = {
+	[REASON_USER_LIMIT] = "user_limit",
+	[REASON_USER_BYTES] = "user_bytes",
+	[REASON_USER_CONNECTIONS] = "user_connections",
+	[REASON_CAPACITY] = "capacity",
+	[REASON_DENIED] = "denied",
+	[REASON_MALFORMED] = "malformed",
+	[REASON_DRILL] = "drill",
+	[REASON_NOT_OWNER] = "not_owner",
+};

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "daemon/server.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/http.h>
+#include <event2/keyvalq_struct.h>
+#include <jansson.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "base/log.h"
+#include "daemon/api.h"
+#include "daemon/daemon.h"
+
+#define REQUEST_BYTES_MAX 65536
+#define HEADER_BYTES_MAX  16384
+#define REQUEST_TIMEOUT_S 5
+#define USERS_DEFAULT	  20
+
+struct server {
+	struct daemon *daemon;
+	struct evhttp *control; /* the UNIX socket */
+	struct evhttp *web;	/* TCP; NULL where it is off */
+	char socket[108];
+};
+
+static void reply(struct evhttp_request *request, int code, const char *type, const char *body)
+{
+	struct evbuffer *buffer = evbuffer_new();
+
+	evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type", type);
+	if (buffer && body)
+		evbuffer_add(buffer, body, strlen(body));
+	evhttp_send_reply(request, code, code < 400 ? "OK" : "Error", buffer);
+	if (buffer)
+		evbuffer_free(buffer);
+}
+
+static void reply_json(struct evhttp_request *request, int code, json_t *document)
+{
+	char *text = document ? json_dumps(document, JSON_INDENT(2)) : NULL;
+
+	json_decref(document);
+	if (text)
+		reply(request, code, "application/json", text);
+	else
+		reply(request, 500, "text/plain", "out of memory\n");
+	free(text);
+}
+
+static void reply_error(struct evhttp_request *request, int code, const struct error *err)
+{
+	reply_json(request, code, json_pack("{s:s}", "error", err->text));
+}
+
+/* A page elsewhere must not read this host through a browser by a name of its own (DNS rebinding). */
+static bool host_allowed(struct evhttp_request *request)
+{
+	const char *host = evhttp_request_get_host(request);
+	struct prefix address;
+	char bare[64];
+
+	if (!host || strcasecmp(host, "localhost") == 0)
+		return true;
+	snprintf(bare, sizeof(bare), "%s", host[0] == '[' ? host + 1 : host);
+	bare[strcspn(bare, "]/")] = '\0';
+	return prefix_parse(bare, &address, NULL) == 0;
+}
+
+static bool only_reads(struct evhttp_request *request)
+{
+	if (evhttp_request_get_command(request) == EVHTTP_REQ_GET && host_allowed(request))
+		return true;
+	struct error err;
+	error_set(&err, 0, "only GET, and only by an address or 'localhost', is served here");
+	reply_error(request, 403, &err);
+	return false;
+}
+
+static void on_metrics(struct evhttp_request *request, void *argument)
+{
+	const char *accept = evhttp_find_header(evhttp_request_get_input_headers(request), "Accept");
+	bool open_metrics = accept && strstr(accept, "application/openmetrics-text");
+	struct server *server = argument;
+	struct error err;
+	char *text;
+
+	if (!only_reads(request))
+		return;
+	if (api_metrics(server->daemon, open_metrics, &text, &err) < 0) {
+		reply_error(request, 500, &err);
+		return;
+	}
+	reply(request, 200,
+	      open_metrics ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+			   : "text/plain; version=0.0.4; charset=utf-8",
+	      text);
+	free(text);
+}
+
+static void on_healthy(struct evhttp_request *request, void *argument)
+{
+	(void)argument;
+	if (only_reads(request))
+		reply(request, 200, "text/plain", "healthy\n");
+}
+
+static void on_ready(struct evhttp_request *request, void *argument)
+{
+	struct server *server = argument;
+
+	if (!only_reads(request))
+		return;
+	if (api_ready(server->daemon))
+		reply(request, 200, "text/plain", "ready\n");
+	else
+		reply(request, 503, "text/plain", "an interface is not attached\n");
+}
+
+static void answer(struct evhttp_request *request, json_t *document, const struct error *err)
+{
+	if (document)
+		reply_json(request, 200, document);
+	else
+		reply_error(request, 500, err);
+}
+
+static void on_status(struct evhttp_request *request, void *argument)
+{
+	struct server *server = argument;
+	struct error err;
+
+	if (only_reads(request))
+		answer(request, api_status(server->daemon, &err), &err);
+}
+
+static void on_services(struct evhttp_request *request, void *argument)
+{
+	struct server *server = argument;
+	struct error err;
+
+	if (only_reads(request))
+		answer(request, api_services(server->daemon, &err), &err);
+}
+
+static void on_users(struct evhttp_request *request, void *argument)
+{
+	struct server *server = argument;
+	struct evkeyvalq query = {0};
+	struct error err;
+
+	if (!only_reads(request))
+		return;
+	const char *text = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(request));
+	if (text)
+		evhttp_parse_query_str(text, &query);
+	const char *service = evhttp_find_header(&query, "service");
+	const char *limit = text ? evhttp_find_header(&query, "limit") : NULL;
+	if (service && api_service_number(server->daemon, service) < 0) {
+		error_set(&err, 0, "service %s: there is none of that name: 'spillway services' lists them", service);
+		reply_error(request, 404, &err);
+	} else {
+		answer(request, api_users(server->daemon, service, limit ? strtoul(limit, NULL, 10) : USERS_DEFAULT, &err),
+		       &err);
+	}
+	evhttp_clear_headers(&query);
+}
+
+static bool is_post(struct evhttp_request *request)
+{
+	if (evhttp_request_get_command(request) == EVHTTP_REQ_POST)
+		return true;
+	reply(request, 405, "text/plain", "this changes something: POST it\n");
+	return false;
+}
+
+static void on_reload(struct evhttp_request *request, void *argument)
+{
+	struct server *server = argument;
+	struct error err;
+
+	if (!is_post(request))
+		return;
+	if (daemon_reload(server->daemon, &err) < 0)
+		reply_error(request, 400, &err);
+	else
+		reply_json(request, 200, json_pack("{s:b}", "reloaded", 1));
+}
+
+static void on_set(struct evhttp_request *request, void *argument)
+{
+	struct server *server = argument;
+	struct evbuffer *body = evhttp_request_get_input_buffer(request);
+	struct error err;
+
+	if (!is_post(request))
+		return;
+	size_t size = evbuffer_get_length(body);
+	json_t *wish = json_loadb((const char *)evbuffer_pullup(body, -1), size, 0, NULL);
+	int failure = api_set(server->daemon, wish, &err);
+	json_decref(wish);
+	if (failure)
+		reply_error(request, 400, &err);
+	else
+		reply_json(request, 200, json_pack("{s:b}", "set", 1));
+}
+
+static void on_stop(struct evhttp_request *request, void *argument)
+{
+	struct server *server = argument;
+
+	if (!is_post(request))
+		return;
+	reply_json(request, 200, json_pack("{s:b}", "stopping", 1));
+	daemon_stop(server->daemon);
+}
+
+static const struct route {
+	const char *path;
+	void (*serve)(struct evhttp_request *request, void *argument);
+	bool changes;
+} routes[] = {
+	{"/metrics", on_metrics, false},
+	{"/-/healthy", on_healthy, false},
+	{"/-/ready", on_ready, false},
+	{"/api/v1/status", on_status, false},
+	{"/api/v1/services", on_services, false},
+	{"/api/v1/users", on_users, false},
+	{"/api/v1/reload", on_reload, true},
+	{"/api/v1/set", on_set, true},
+	{"/api/v1/stop", on_stop, true},
+};
+
+static struct evhttp *http_new(struct server *server, bool changes)
+{
+	struct evhttp *http = evhttp_new(server->daemon->loop);
+	if (!http)
+		return NULL;
+
+	evhttp_set_timeout(http, REQUEST_TIMEOUT_S);
+	evhttp_set_max_body_size(http, REQUEST_BYTES_MAX);
+	evhttp_set_max_headers_size(http, HEADER_BYTES_MAX);
+	evhttp_set_allowed_methods(http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD);
+	for (size_t i = 0; i < sizeof(routes) / sizeof(*routes); i++)
+		if (changes || !routes[i].changes)
+			evhttp_set_cb(http, routes[i].path, routes[i].serve, server);
+	return http;
+}
+
+/* The socket's mode comes by umask before bind: there is no moment at which others may connect. */
+static int listen_unix(struct server *server, struct error *err)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	const char *path = server->daemon->options.socket;
+	char parent[PATH_MAX];
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return error_set(err, -ENAMETOOLONG, "socket %s: longer than %zu bytes", path, sizeof(address.sun_path) - 1);
+	strcpy(address.sun_path, path);
+	snprintf(parent, sizeof(parent), "%s", path);
+	char *slash = strrchr(parent, '/');
+	if (slash && slash != parent) {
+		*slash = '\0';
+		mkdir(parent, 0755);
+	}
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	/* Ours by the lock on the pins, so that a socket that lies here is a dead daemon's; one that answers is not. */
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+		return error_set(err, -EADDRINUSE, "socket %s: another daemon answers there: name another with --socket", path);
+	unlink(path);
+	mode_t mask = umask(0117);
+	int bound = fd < 0 ? -1 : bind(fd, (struct sockaddr *)&address, sizeof(address));
+	umask(mask);
+	if (bound < 0 || listen(fd, 128) < 0)
+		return error_set(err, -errno, "socket %s: cannot listen: %s: name another with --socket", path, strerror(errno));
+	if (evhttp_accept_socket(server->control, fd) < 0)
+		return error_set(err, -ENOMEM, "socket %s: cannot accept", path);
+	strcpy(server->socket, path);
+	TAKE_FD(fd);
+	return 0;
+}
+
+int server_new(struct server **out, struct daemon *daemon, struct error *err)
+{
+	const struct config_listen *listen_on = &daemon->config->listen;
+	_cleanup_(server_freep) struct server *server = calloc(1, sizeof(*server));
+	if (!server)
+		return error_set(err, -ENOMEM, "server: no memory");
+	server->daemon = daemon;
+	server->control = http_new(server, true);
+	if (!server->control)
+		return error_set(err, -ENOMEM, "server: no memory");
+
+	int failure = listen_unix(server, err);
+	if (failure)
+		return failure;
+	if (listen_on->on) {
+		server->web = http_new(server, false);
+		if (!server->web || evhttp_bind_socket(server->web, listen_on->host, listen_on->port) < 0)
+			return error_set(err, -EADDRINUSE,
+					 "listen %s:%u: cannot listen: %s: name another address under 'listen:', or null",
+					 listen_on->host, listen_on->port, strerror(errno));
+	}
+	*out = TAKE_PTR(server);
+	return 0;
+}
+
+void server_free(struct server *server)
+{
+	if (server->control)
+		evhttp_free(server->control);
+	if (server->web)
+		evhttp_free(server->web);
+	if (server->socket[0])
+		unlink(server->socket);
+	free(server);
+}

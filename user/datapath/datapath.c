@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Loading, adopting and changing the kernel side. Attaching is in link.c. */
+#include "datapath/datapath.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/if_ether.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "datapath/image.h"
+#include "datapath/internal.h"
+#include "datapath/pins.h"
+
+#define CELLS_PER_USER 2 /* sets fill unevenly: with twice the cells, 3 % of users meet a full set when all are active */
+
+/* The last lines that libbpf had to say, kept for the error and not for the terminal. */
+static char libbpf_words[512];
+
+__attribute__((format(printf, 2, 0))) static int keep_libbpf_words(enum libbpf_print_level level, const char *format,
+								   va_list arguments)
+{
+	char line[512];
+
+	if (level != LIBBPF_WARN)
+		return 0;
+	vsnprintf(line, sizeof(line), format, arguments);
+	if (!strstr(line, "-- BEGIN PROG LOAD LOG --")) {
+		line[strcspn(line, "\n")] = '\0';
+		if (!libbpf_words[0])
+			snprintf(libbpf_words, sizeof(libbpf_words), "%s", line);
+	}
+	return 0;
+}
+
+static uint32_t sets_for(uint64_t users)
+{
+	uint64_t sets = 1;
+
+	while (sets * SET_CELLS < users * CELLS_PER_USER)
+		sets *= 2;
+	return (uint32_t)sets;
+}
+
+/* The size that a pinned table has already; 0 where there is none. */
+static uint32_t pinned_sets(const char *pins)
+{
+	char path[PATH_MAX];
+	struct bpf_map_info map = {0};
+	uint32_t size = sizeof(map);
+
+	pins_path(pins, "meter_sets", path);
+	_cleanup_close_ int fd = bpf_obj_get(path);
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &map, &size) < 0)
+		return 0;
+	return map.max_entries;
+}
+
+/* State of another version is refused by name, never reset behind the operator's back. */
+static int check_version(const char *pins, struct error *err)
+{
+	char path[PATH_MAX];
+	struct live live;
+	struct bpf_map_info map = {0};
+	uint32_t first = 0, size = sizeof(map);
+
+	pins_path(pins, "live_words", path);
+	_cleanup_close_ int fd = bpf_obj_get(path);
+	if (fd < 0)
+		return errno == ENOENT ? 0
+				       : error_set(err, -errno, "%s: cannot open: %s: run as root", path, strerror(errno));
+	if (bpf_obj_get_info_by_fd(fd, &map, &size) < 0 || map.value_size != sizeof(live) ||
+	    bpf_map_lookup_elem(fd, &first, &live) < 0 || (live.abi != 0 && live.abi != SPILLWAY_ABI))
+		return error_set(err, -ESTALE,
+				 "%s: state of another spillway version (this is %d) is pinned: 'spillway unload' removes it, "
+				 "with its counters and users",
+				 pins, SPILLWAY_ABI);
+	return 0;
+}
+
+static int set_pins(struct datapath *dp, const char *pins, struct error *err)
+{
+	struct bpf_map *map;
+
+	bpf_object__for_each_map(map, dp->skeleton->obj) {
+		char path[PATH_MAX];
+		if (strchr(bpf_map__name(map), '.')) /* constants of this very program */
+			continue;
+		pins_path(pins, bpf_map__name(map), path);
+		if (bpf_map__set_pin_path(map, path) < 0)
+			return error_set(err, -ENOMEM, "%s: no memory for its path", path);
+	}
+	return 0;
+}
+
+static int load(struct datapath *dp, const struct datapath_options *options, struct error *err)
+{
+	libbpf_set_print(keep_libbpf_words);
+	libbpf_words[0] = '\0';
+	dp->skeleton = spillway_bpf__open();
+	if (!dp->skeleton)
+		return error_set(err, -errno, "kernel programs: cannot open: %s", strerror(errno));
+
+	uint32_t sets = pinned_sets(options->pins);
+	dp->adopted = sets != 0;
+	if (!sets)
+		sets = sets_for(options->table_users);
+	bpf_map__set_max_entries(dp->skeleton->maps.meter_sets, sets);
+	bpf_map__set_max_entries(dp->skeleton->maps.meter_details, sets);
+	dp->sets = sets;
+
+	int failure = set_pins(dp, options->pins, err);
+	if (failure)
+		return failure;
+	failure = spillway_bpf__load(dp->skeleton);
+	if (failure == -EPERM || failure == -EACCES)
+		return error_set(err, failure, "kernel programs: not permitted: run as root, or with CAP_BPF, CAP_NET_ADMIN "
+					       "and CAP_PERFMON");
+	if (failure)
+		return error_set(err, failure, "kernel programs: the kernel refused them: %s (%s): kernel 5.15 with BTF is "
+					       "the oldest that will do",
+				 strerror(-failure), libbpf_words);
+	return 0;
+}
+
+static void *map_shared(const struct bpf_map *map, size_t bytes)
+{
+	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+static size_t page_round(size_t bytes)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	return (bytes + page - 1) / page * page;
+}
+
+static int map_memory(struct datapath *dp, struct error *err)
+{
+	dp->live = map_shared(dp->skeleton->maps.live_words, page_round(sizeof(struct live)));
+	dp->policies = map_shared(dp->skeleton->maps.policies, page_round(2 * sizeof(struct policy_slot)));
+	dp->classifiers = map_shared(dp->skeleton->maps.classifiers, page_round(2 * sizeof(struct classifier_slot)));
+	dp->catalogues = map_shared(dp->skeleton->maps.catalogues, page_round(2 * sizeof(struct catalogue_slot)));
+	dp->table = map_shared(dp->skeleton->maps.meter_sets, page_round(dp->sets * sizeof(struct meter_set)));
+	dp->details = map_shared(dp->skeleton->maps.meter_details, page_round(dp->sets * sizeof(struct set_details)));
+	if (!dp->live || !dp->policies || !dp->classifiers || !dp->catalogues || !dp->table || !dp->details)
+		return error_set(err, -ENOMEM, "kernel maps: cannot map them into memory: %s", strerror(errno));
+	return 0;
+}
+
+/* First use of fresh maps: hash keys, and every cell's time long past. `abi` is written last: a start that was cut short
+ * is done again from here. */
+static int initialise(struct datapath *dp, struct error *err)
+{
+	struct live *live = dp->live;
+	__u64 now_ns;
+
+	if (live->abi == SPILLWAY_ABI)
+		return 0;
+	if (getrandom(live->hash_keys, sizeof(live->hash_keys), 0) != sizeof(live->hash_keys))
+		return error_set(err, -errno, "hash keys: no random numbers: %s", strerror(errno));
+	for (int i = 0; i < HASH_KEYS; i++)
+		live->hash_keys[i] |= 1;
+	live->sets_mask = dp->sets - 1;
+	int failure = datapath_clock(dp, &now_ns, err);
+	if (failure)
+		return failure;
+	for (size_t set = 0; set < dp->sets; set++)
+		for (int cell = 0; cell < SET_CELLS; cell++)
+			dp->table[set].times[cell] = now_ns & TIME_MASK;
+	__atomic_store_n(&live->abi, SPILLWAY_ABI, __ATOMIC_RELEASE);
+	return 0;
+}
+
+static __u64 jiffy_ns(const struct datapath *dp)
+{
+	unsigned long hz = dp->skeleton->kconfig ? dp->skeleton->kconfig->CONFIG_HZ : 0;
+
+	return hz ? 1000000000ULL / hz : 10000000; /* unknown: no kernel ticks slower than 100 times a second */
+}
+
+int datapath_open(struct datapath **out, const struct datapath_options *options, struct error *err)
+{
+	_cleanup_(datapath_closep) struct datapath *dp = calloc(1, sizeof(*dp));
+	if (!dp)
+		return error_set(err, -ENOMEM, "data path: no memory");
+	dp->lock = -1;
+	dp->allow_generic = options->allow_generic;
+	snprintf(dp->pins, sizeof(dp->pins), "%s", options->pins);
+
+	dp->lock = pins_lock(options->pins, err);
+	if (dp->lock < 0)
+		return dp->lock;
+	int failure = check_version(options->pins, err);
+	if (!failure)
+		failure = load(dp, options, err);
+	if (!failure)
+		failure = map_memory(dp, err);
+	if (!failure)
+		failure = initialise(dp, err);
+	if (failure)
+		return failure;
+	dp->jiffy_ns = jiffy_ns(dp);
+	*out = TAKE_PTR(dp);
+	return 0;
+}
+
+static void unmap(void *memory, size_t bytes)
+{
+	if (memory)
+		munmap(memory, page_round(bytes));
+}
+
+void datapath_close(struct datapath *dp)
+{
+	if (!dp)
+		return;
+	unmap(dp->live, sizeof(struct live));
+	unmap(dp->policies, 2 * sizeof(struct policy_slot));
+	unmap(dp->classifiers, 2 * sizeof(struct classifier_slot));
+	unmap(dp->catalogues, 2 * sizeof(struct catalogue_slot));
+	unmap(dp->table, dp->sets * sizeof(struct meter_set));
+	unmap(dp->details, dp->sets * sizeof(struct set_details));
+	for (size_t i = 0; i < dp->links_count; i++)
+		if (dp->link_fds[i] >= 0)
+			close(dp->link_fds[i]);
+	spillway_bpf__destroy(dp->skeleton);
+	if (dp->lock >= 0)
+		close(dp->lock);
+	free(dp);
+}
+
+/* Waits until no packet is judged by the slots that were active before the last flip: updating a map of maps waits for
+ * all running programs (kernel 5.0, maybe_wait_bpf_programs). */
+static int wait_for_packets(struct error *err)
+{
+	uint32_t first = 0;
+	_cleanup_close_ int inner = bpf_map_create(BPF_MAP_TYPE_ARRAY, "spillway_wait", 4, 4, 1, NULL);
+	LIBBPF_OPTS(bpf_map_create_opts, options, .inner_map_fd = (uint32_t)inner);
+	_cleanup_close_ int outer =
+		inner < 0 ? -1 : bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, "spillway_wait", 4, 4, 1, &options);
+
+	if (outer < 0 || bpf_map_update_elem(outer, &first, &inner, BPF_ANY) < 0)
+		return error_set(err, -errno, "policy: cannot wait for packets in flight: %s", strerror(errno));
+	return 0;
+}
+
+static int clear_tallies(struct datapath *dp, unsigned service)
+{
+	int cpus = libbpf_num_possible_cpus();
+	_cleanup_free_ struct service_tallies *zero = calloc((size_t)cpus, sizeof(*zero));
+
+	if (!zero)
+		return -ENOMEM;
+	return bpf_map_update_elem(bpf_map__fd(dp->skeleton->maps.tallies), &service, zero, BPF_ANY);
+}
+
+int datapath_apply(struct datapath *dp, const struct config *config, struct error *err)
+{
+	_cleanup_free_ struct image *image = NULL;
+	const struct catalogue_slot *before = datapath_catalogue(dp);
+	unsigned policy_slot = !LIVE_POLICY_SLOT(dp->live->active);
+	unsigned classifier_slot = !LIVE_CLASSIFIER_SLOT(dp->live->active);
+	struct image_context context = {.previous = before,
+					.service_key = dp->live->hash_keys[HASH_KEYS - 1],
+					.jiffy_ns = dp->jiffy_ns};
+
+	int failure = image_compile(config, &context, &image, err);
+	if (!failure)
+		failure = wait_for_packets(err);
+	if (failure)
+		return failure;
+	for (unsigned service = 1; service < SERVICES_MAX; service++)
+		if (image->catalogue.names[service][0] &&
+		    strcmp(image->catalogue.names[service], before->names[service]) != 0 && clear_tallies(dp, service))
+			return error_set(err, -errno, "counters of service %s: cannot clear: %s",
+					 image->catalogue.names[service], strerror(errno));
+
+	dp->policies[policy_slot] = image->policies;
+	dp->classifiers[classifier_slot] = image->classifier;
+	dp->catalogues[classifier_slot] = image->catalogue;
+	/* One word says both: no packet is judged by a mixture of old and new. */
+	__atomic_store_n(&dp->live->active, policy_slot | classifier_slot << 1, __ATOMIC_RELEASE);
+	return 0;
+}
+
+const struct policy_slot *datapath_policies(const struct datapath *dp)
+{
+	return &dp->policies[LIVE_POLICY_SLOT(dp->live->active)];
+}
+
+const struct catalogue_slot *datapath_catalogue(const struct datapath *dp)
+{
+	return &dp->catalogues[LIVE_CLASSIFIER_SLOT(dp->live->active)];
+}
+
+static int read_percpu(const struct bpf_map *map, unsigned key, size_t tallies, struct tally *out, struct error *err)
+{
+	size_t cpus = (size_t)libbpf_num_possible_cpus();
+	_cleanup_free_ struct tally *values = calloc(cpus * tallies, sizeof(*values));
+	if (!values)
+		return error_set(err, -ENOMEM, "counters: no memory");
+	if (bpf_map_lookup_elem(bpf_map__fd(map), &key, values) < 0)
+		return error_set(err, -errno, "counters %u: cannot read: %s", key, strerror(errno));
+
+	memset(out, 0, tallies * sizeof(*out));
+	for (size_t i = 0; i < cpus * tallies; i++) {
+		out[i % tallies].packets += values[i].packets;
+		out[i % tallies].bytes += values[i].bytes;
+	}
+	return 0;
+}
+
+int datapath_read_tallies(struct datapath *dp, unsigned service, struct service_tallies *out, struct error *err)
+{
+	return read_percpu(dp->skeleton->maps.tallies, service, OUTCOMES, out->outcomes, err);
+}
+
+int datapath_read_malformations(struct datapath *dp, struct tally out[MALFORMATIONS], struct error *err)
+{
+	for (unsigned why = 0; why < MALFORMATIONS; why++) {
+		int failure = read_percpu(dp->skeleton->maps.malformations, why, 1, &out[why], err);
+		if (failure)
+			return failure;
+	}
+	return 0;
+}
+
+struct table_view datapath_table(const struct datapath *dp)
+{
+	return (struct table_view){.sets = dp->table,
+				   .details = dp->details,
+				   .count = dp->sets,
+				   .bytes = dp->sets * (sizeof(struct meter_set) + sizeof(struct set_details))};
+}
+
+int datapath_clock(struct datapath *dp, __u64 *out_ns, struct error *err)
+{
+	__u8 frame[ETH_ZLEN] = {0};
+	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = frame, .data_size_in = sizeof(frame), .repeat = 1);
+
+	if (bpf_prog_test_run_opts(bpf_program__fd(dp->skeleton->progs.clock), &run) < 0)
+		return error_set(err, -errno, "clock: cannot ask the kernel program: %s", strerror(errno));
+	*out_ns = dp->live->clock_ns;
+	return 0;
+}
+
+bool datapath_adopted(const struct datapath *dp)
+{
+	return dp->adopted;
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The kernel side as one thing: programs, maps, links and their pins. The only code that knows libbpf. State lives pinned
+ * in a directory of bpffs; whoever opens it adopts what is there, and leaves it there on closing. */
+#pragma once
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "bpf/abi.h"
+#include "base/error.h"
+#include "config/config.h"
+
+struct datapath;
+
+struct datapath_options {
+	const char *pins;	/* the directory, on bpffs; made when missing */
+	uint64_t table_users;	/* room for so many active at once; an adopted table keeps its own size */
+	bool allow_generic;	/* attach in generic mode where the driver has no native one */
+};
+
+/* What is attached to an interface. */
+struct datapath_link {
+	char name[IF_NAMESIZE]; /* as configured */
+	unsigned index;		/* of the device; 0: not attached */
+	bool generic;
+	long long since_s; /* wall clock, when this daemon attached or adopted it */
+};
+
+/* Opens the directory for this process alone, adopts or makes the maps, loads the program. Nothing is attached yet. Returns
+ * 0 with `*out` owned by the caller (datapath_close), or -errno: -EBUSY where another daemon has the directory, -EPERM
+ * without the rights, -ESTALE where the pinned state is of another version. */
+int datapath_open(struct datapath **out, const struct datapath_options *options, struct error *err);
+
+/* Leaves everything pinned and at work. */
+void datapath_close(struct datapath *dp);
+
+/* Makes `config` the policy: compiles it into the idle slots and flips. All or nothing. */
+int datapath_apply(struct datapath *dp, const struct config *config, struct error *err);
+
+/* Attaches the program to the device that has this name now, or takes over the pinned link to it. Returns 0, or -errno:
+ * -ENODEV where there is no such interface, -EBUSY where another XDP program is attached (the words name it). */
+int datapath_attach(struct datapath *dp, const char *interface, struct error *err);
+
+/* Detaches the configured interface `name` and forgets it. Nothing happens where it is not attached. */
+void datapath_detach(struct datapath *dp, const char *interface);
+
+/* Drops links whose device is gone or no longer bears the configured name, and says whether any was dropped. */
+bool datapath_drop_stale_links(struct datapath *dp);
+
+/* Detaches and unpins what lies under links that no configured interface claims. Call it after the attachments. */
+void datapath_drop_strangers(struct datapath *dp);
+
+const struct datapath_link *datapath_links(const struct datapath *dp, size_t *count);
+
+/* The policy and the names that count now. Valid until the next change. */
+const struct policy_slot *datapath_policies(const struct datapath *dp);
+const struct catalogue_slot *datapath_catalogue(const struct datapath *dp);
+
+/* Sums a service's counters over the CPUs. */
+int datapath_read_tallies(struct datapath *dp, unsigned service, struct service_tallies *out, struct error *err);
+int datapath_read_malformations(struct datapath *dp, struct tally out[MALFORMATIONS], struct error *err);
+
+/* The table of users as it stands, live and shared with the kernel: `count` sets, and their details beside them. */
+struct table_view {
+	const struct meter_set *sets;
+	const struct set_details *details;
+	size_t count;
+	size_t bytes; /* of kernel memory */
+};
+struct table_view datapath_table(const struct datapath *dp);
+
+/* The packet path's time in nanoseconds. */
+int datapath_clock(struct datapath *dp, __u64 *out_ns, struct error *err);
+
+/* Whether an earlier daemon's state was found and adopted. */
+bool datapath_adopted(const struct datapath *dp);
+
+/* Detaches and unpins everything under `pins`, whoever attached it and whatever state it is in. -EBUSY where a daemon has
+ * the directory. Returns 0 also where nothing is there. */
+int datapath_unload(const char *pins, struct error *err);

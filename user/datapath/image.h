@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* A configuration compiled to what the kernel programs read: pure, no I/O. The data path writes it into the idle slots. */
+#pragma once
+
+#include "bpf/abi.h"
+#include "base/error.h"
+#include "config/config.h"
+
+struct image {
+	struct policy_slot policies;
+	struct classifier_slot classifier;
+	struct catalogue_slot catalogue;
+};
+
+/* What the compilation depends on beside the configuration. */
+struct image_context {
+	const struct catalogue_slot *previous; /* services that are there keep their numbers; NULL: none are */
+	__u64 service_key;		       /* of the users' hash: live.hash_keys[HASH_KEYS - 1] */
+	__u64 jiffy_ns;			       /* a burst is never less than two jiffies' worth */
+};
+
+/* Compiles `config`. Returns 0 with `*out` owned by the caller (free), or -ENOMEM, or -E2BIG where the destinations need
+ * more room than the classifier has. */
+int image_compile(const struct config *config, const struct image_context *context, struct image **out,
+		  struct error *err);
+
+/* The number of the service called `name`, or -1. `other` is 0. */
+int catalogue_find(const struct catalogue_slot *catalogue, const char *name);
+
+/* Sets the limit in a policy: `packets_per_second` 0 for none, `burst` in packets. */
+void policy_set_limit(struct policy *policy, double packets_per_second, double burst, __u64 jiffy_ns);
+
+/* The limit that a policy carries, in packets a second; 0 for none. */
+double policy_limit(const struct policy *policy);

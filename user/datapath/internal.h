@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the files of the data path share among themselves. */
+#pragma once
+
+#include <limits.h>
+
+#include "base/cleanup.h"
+#include "bpf/spillway.skel.h"
+#include "datapath/datapath.h"
+
+struct datapath {
+	char pins[PATH_MAX];
+	int lock;
+	bool allow_generic;
+	bool adopted;
+	uint32_t sets;
+	__u64 jiffy_ns;
+	struct spillway_bpf *skeleton;
+
+	/* shared with the kernel */
+	struct live *live;
+	struct policy_slot *policies;
+	struct classifier_slot *classifiers;
+	struct catalogue_slot *catalogues;
+	struct meter_set *table;
+	struct set_details *details;
+
+	/* one for each configured interface, attached or not */
+	struct datapath_link links[CONFIG_INTERFACES_MAX];
+	int link_fds[CONFIG_INTERFACES_MAX];
+	size_t links_count;
+};
+
+DEFINE_CLEANUP(struct datapath, datapath_close)

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "daemon/daemon.h"
+#include "verbs/options.h"
+#include "verbs/verbs.h"
+
+static const char help[] =
+	"usage: spillway run [--config F] [--interface I] [--observe] [--detach-on-exit]\n"
+	"                    [--socket PATH] [--pins DIR]\n\n"
+	"Attaches to the interfaces, applies the configuration and stays in the foreground. An earlier daemon's pinned\n"
+	"state is adopted with its counters and users. SIGHUP reloads; SIGTERM and SIGINT stop the daemon, and shedding\n"
+	"goes on in the kernel, unless --detach-on-exit is given.\n\n"
+	"  --config F        the configuration (YAML); without one everything is counted as 'other'\n"
+	"  --interface I     this interface in place of the file's\n"
+	"  --observe         decide and count everything, drop nothing\n"
+	"  --detach-on-exit  detach and unpin everything when the daemon stops\n"
+	"  --socket PATH     the control socket (SPILLWAY_SOCKET; /run/spillway/spillway.sock)\n"
+	"  --pins DIR        where kernel state is pinned (SPILLWAY_PINS; /sys/fs/bpf/spillway)\n";
+
+int verb_run(int argc, char **argv)
+{
+	enum { CONFIG = 1, INTERFACE, OBSERVE, DETACH };
+	static const struct option options[] = {{"config", required_argument, NULL, CONFIG},
+						{"interface", required_argument, NULL, INTERFACE},
+						{"observe", no_argument, NULL, OBSERVE},
+						{"detach-on-exit", no_argument, NULL, DETACH},
+						COMMON_OPTIONS,
+						{NULL, 0, NULL, 0}};
+	struct common_options common = common_options_default();
+	struct daemon_options daemon = {0};
+
+	for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+		int status = -1;
+		if (option == CONFIG)
+			daemon.config_path = optarg;
+		else if (option == INTERFACE)
+			daemon.interface = optarg;
+		else if (option == OBSERVE)
+			daemon.observe = true;
+		else if (option == DETACH)
+			daemon.detach_on_exit = true;
+		else
+			status = common_option(option, &common, help);
+		if (status >= 0)
+			return status;
+	}
+	if (optind < argc)
+		return common_option('?', &common, help);
+	daemon.socket = common.socket;
+	daemon.pins = common.pins;
+	return daemon_run(&daemon) ? EXIT_FAILED : EXIT_DONE;
+}

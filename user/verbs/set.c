@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/units.h"
+#include "verbs/ask.h"
+#include "verbs/options.h"
+#include "verbs/verbs.h"
+
+static const char help[] =
+	"usage: spillway set SERVICE KEY=VALUE... [--for DURATION] [--socket PATH]\n\n"
+	"Overrides the configuration while the daemon runs: mode=observe|enforce, level=PACKETS_PER_SECOND for one user.\n"
+	"With --for (30s, 10m, 2h) the override lapses by itself.\n";
+
+static int wrong(const char *what, const char *why)
+{
+	fprintf(stderr, "spillway: %s: %s\n", what, why);
+	return EXIT_USAGE;
+}
+
+static int add_pair(json_t *wish, const char *pair)
+{
+	static const char *const keys[] = {"mode", "level", "capacity", "class"};
+	const char *equals = strchr(pair, '=');
+	struct error err;
+	double level;
+
+	for (size_t i = 0; equals && i < sizeof(keys) / sizeof(*keys); i++) {
+		if (strlen(keys[i]) != (size_t)(equals - pair) || strncmp(keys[i], pair, strlen(keys[i])) != 0)
+			continue;
+		if (strcmp(keys[i], "level") != 0) {
+			json_object_set_new(wish, keys[i], json_string(equals + 1));
+			return EXIT_DONE;
+		}
+		if (units_parse_count(equals + 1, &level, &err) < 0)
+			return wrong(pair, err.text);
+		json_object_set_new(wish, "level", json_real(level));
+		return EXIT_DONE;
+	}
+	return wrong(pair, "KEY=VALUE was expected, KEY being mode or level");
+}
+
+static int send_wish(const char *socket, json_t *wish)
+{
+	json_t *answer = NULL;
+	int status = ask(socket, "/api/v1/set", wish, &answer);
+
+	json_decref(answer);
+	return status;
+}
+
+int verb_set(int argc, char **argv)
+{
+	enum { FOR = 1 };
+	static const struct option options[] = {
+		{"for", required_argument, NULL, FOR}, COMMON_OPTIONS, {NULL, 0, NULL, 0}};
+	struct common_options common = common_options_default();
+	uint64_t for_ns = 0;
+	struct error err;
+
+	for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+		int status = -1;
+		if (option != FOR)
+			status = common_option(option, &common, help);
+		else if (units_parse_duration(optarg, &for_ns, &err) < 0)
+			status = wrong("--for", err.text);
+		if (status >= 0)
+			return status;
+	}
+	if (argc - optind < 2)
+		return common_option('?', &common, help);
+
+	json_t *wish = json_pack("{s:s}", "service", argv[optind]);
+	if (for_ns)
+		json_object_set_new(wish, "for_seconds", json_real((double)for_ns / 1e9));
+	int status = EXIT_DONE;
+	for (int i = optind + 1; i < argc && status == EXIT_DONE; i++)
+		status = add_pair(wish, argv[i]);
+	if (status == EXIT_DONE)
+		status = send_wish(common.socket, wish);
+	json_decref(wish);
+	return status;
+}

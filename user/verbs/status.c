@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <stdio.h>
+
+#include "base/units.h"
+#include "verbs/ask.h"
+#include "verbs/options.h"
+#include "verbs/table.h"
+#include "verbs/verbs.h"
+
+static const char help[] = "usage: spillway status [--json] [--socket PATH]\n\n"
+			   "What is attached where, which features are on, and how the services fare.\n";
+
+static const struct column interface_columns[] = {
+	{"name", "INTERFACE", COLUMN_TEXT},
+	{"attached", "ATTACHED", COLUMN_TEXT},
+	{"mode", "MODE", COLUMN_TEXT},
+	{"since", "SINCE", COLUMN_TEXT},
+};
+
+static const struct column service_columns[] = {
+	{"name", "SERVICE", COLUMN_TEXT},
+	{"mode", "MODE", COLUMN_TEXT},
+	{"packets_per_second", "PACKETS/S", COLUMN_COUNT},
+	{"spilled_packets", "SPILLED", COLUMN_COUNT},
+	{"level_packets_per_second", "LEVEL", COLUMN_COUNT},
+	{"active_users", "USERS", COLUMN_COUNT},
+};
+
+static void print_status(const json_t *status)
+{
+	const json_t *table = json_object_get(status, "table");
+	char cells[32], used[32], bytes[32];
+
+	units_format_count(json_number_value(json_object_get(table, "cells")), cells, sizeof(cells));
+	units_format_count(json_number_value(json_object_get(table, "used")), used, sizeof(used));
+	units_format_bytes(json_number_value(json_object_get(table, "bytes")), bytes, sizeof(bytes));
+	printf("spillway %s on %s, mode %s, up %.0f s\n", json_string_value(json_object_get(status, "version")),
+	       json_string_value(json_object_get(status, "kernel")), json_string_value(json_object_get(status, "mode")),
+	       json_number_value(json_object_get(status, "uptime_seconds")));
+	printf("table: %s cells, %s used, %s of kernel memory\n\n", cells, used, bytes);
+	table_print(json_object_get(status, "interfaces"), interface_columns,
+		    sizeof(interface_columns) / sizeof(*interface_columns));
+	putchar('\n');
+	table_print(json_object_get(status, "services"), service_columns,
+		    sizeof(service_columns) / sizeof(*service_columns));
+}
+
+int verb_status(int argc, char **argv)
+{
+	static const struct option options[] = {COMMON_OPTIONS, {NULL, 0, NULL, 0}};
+	struct common_options common = common_options_default();
+	json_t *document = NULL;
+
+	for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+		int status = common_option(option, &common, help);
+		if (status >= 0)
+			return status;
+	}
+	if (optind < argc)
+		return common_option('?', &common, help);
+	int status = ask(common.socket, "/api/v1/status", NULL, &document);
+	if (status != EXIT_DONE)
+		return status;
+	if (common.json)
+		json_print(document);
+	else
+		print_status(document);
+	json_decref(document);
+	return EXIT_DONE;
+}
