@@ -10,6 +10,12 @@ tests: $(UNIT_TESTS) $(PACKET_TESTS) ## build the test programs
 
 $O/tests/unit/traffic_test: $(TRAFFIC_PURE)
 
+PACKET_PARTS := $O/tests/packet/frame.o $O/tests/packet/world.o
+$(PACKET_TESTS): $(PACKET_PARTS)
+$(PACKET_PARTS): $O/%.o: %.c $(SKELETONS)
+	@mkdir -p $(@D)
+	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(CFLAGS) -Itests $(PKG_CFLAGS) -c $< -o $@
+
 $O/tests/%: tests/%.c $(TESTED_OBJECTS)
 	@mkdir -p $(@D)
-	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(CFLAGS) -Itools $(PKG_CFLAGS) $(filter %.c %.o,$^) $(LDFLAGS) $(PKG_LIBS) -lcmocka -o $@
+	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(CFLAGS) -Itools -Itests $(PKG_CFLAGS) $(filter %.c %.o,$^) $(LDFLAGS) $(PKG_LIBS) -lcmocka -o $@

@@ -179,7 +179,7 @@ static void read_services(struct reading *reading, const yaml_node_t *node, void
 }
 
 static const struct schema_key file_keys[] = {
-	{"interfaces", read_interfaces, true},
+	{"interfaces", read_interfaces, false},
 	{"mode", read_mode, false},
 	{"listen", read_listen, false},
 	{"services", read_services, false},
@@ -247,7 +247,7 @@ static int read_document(yaml_parser_t *parser, const char *text, size_t size, s
 	if (file && root)
 		return read_root(&reading, root, file);
 	if (file)
-		faults_add(faults, (struct config_mark){1, 1}, "the file is empty: expected at least 'interfaces'");
+		faults_add(faults, (struct config_mark){1, 1}, "the file is empty: expected a mapping with 'services'");
 	else if (root)
 		faults_add(faults, mark_of(root), "a second document: expected one, so remove what follows '---'");
 	return 0;
@@ -287,7 +287,7 @@ int config_parse(const char *text, size_t size, struct config **out, struct conf
 
 	faults->count = 0;
 	if (size > CONFIG_FILE_MAX)
-		return fault_whole(faults, -EFBIG, "larger than 4 MiB: split it, or write ranges and prefixes");
+		return fault_whole(faults, -EFBIG, "larger than 1 MiB: write ranges and prefixes in place of lists");
 	if (config_new(&file.config) < 0 || !yaml_parser_initialize(&parser))
 		return fault_whole(faults, -ENOMEM, "no memory to read it");
 	yaml_parser_set_input_string(&parser, (const unsigned char *)text, size);

@@ -16,7 +16,7 @@
 #define CONFIG_PORTS_MAX 64	   /* ports and port ranges of one service */
 #define CONFIG_DESTINATIONS_MAX 64 /* destination prefixes of one service */
 #define CONFIG_INTERFACES_MAX 16
-#define CONFIG_FILE_MAX (4U << 20) /* bytes; a larger file is refused before it is read */
+#define CONFIG_FILE_MAX (1U << 20) /* bytes; a larger file is refused */
 
 /* The IANA protocol number is the value (RFC 8200 and the protocol-numbers registry). */
 enum config_protocol {

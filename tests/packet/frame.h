@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Frames from words, so that a test case is one line. Layers are separated by blanks, arguments follow a colon and are
+ * separated by commas:
+ *
+ *   q ad                     an 802.1Q or 802.1ad tag
+ *   4:src=A,dst=A,opt=N,off=N,mf,id=N,total=N,ihl=N,version=N,protocol=N
+ *   6:src=A,dst=A,payload=N,version=N
+ *   hbh rt dst:len=N  ah:len=N  frag:off=N,mf,id=N        extension headers
+ *   tcp:N,doff=N  udp:N,len=N  sctp:N  icmp  icmp6         N: the destination port
+ *   type:N                   any EtherType;  none:N  any protocol number, without a header
+ *   raw:N                    N bytes
+ *   cut:N  pad:N             the whole frame cut to N bytes, or N bytes of padding behind it
+ *
+ * Lengths and next headers are right unless an argument says otherwise. */
+#pragma once
+
+#include <stddef.h>
+
+#define FRAME_MAX 4096
+
+/* Writes the frame. Returns its length; a mistake in the words ends the program with a message. */
+size_t frame_write(const char *words, unsigned char out[FRAME_MAX]);

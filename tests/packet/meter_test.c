@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Limits through the real program: bursts, observing, strays, fragments, full sets, adoption. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <linux/bpf.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "datapath/image.h"
+#include "packet/frame.h"
+#include "packet/world.h"
+
+#define SERVICES(mode)                                                                                          \
+	"mode: " mode "\nservices:\n"                                                                           \
+	"  - {name: slow, protocol: udp, ports: [53], limit: {packets_per_second: 1, burst: 50}}\n"             \
+	"  - {name: open, protocol: udp, ports: [54]}\n"                                                        \
+	"  - {name: tcp, protocol: tcp, ports: [80], limit: {packets_per_second: 10, burst: 20}}\n"
+
+static struct world world;
+
+static size_t run(const char *words, unsigned repeat, unsigned *verdict)
+{
+	unsigned char frame[FRAME_MAX];
+	size_t length = frame_write(words, frame);
+
+	*verdict = world_run(&world, frame, length, repeat);
+	return length;
+}
+
+static struct tally outcome(const char *service, unsigned number)
+{
+	return world_tallies(&world, service).outcomes[number];
+}
+
+static void test_burst_then_spill(void **state)
+{
+	unsigned verdict;
+	(void)state;
+
+	world_apply(&world, SERVICES("enforce"));
+	world_reset(&world);
+	size_t length = run("4 udp:53", 1000, &verdict);
+	assert_int_equal(verdict, XDP_DROP);
+	/* One a second beside the burst of 50; the run takes far less than that. */
+	assert_in_range(outcome("slow", OUTCOME_PASSED).packets, 50, 51);
+	assert_int_equal(outcome("slow", OUTCOME_PASSED).packets +
+				 outcome("slow", OUTCOME_SPILLED + REASON_USER_LIMIT).packets,
+			 1000);
+	assert_int_equal(outcome("slow", OUTCOME_SPILLED + REASON_USER_LIMIT).bytes,
+			 outcome("slow", OUTCOME_SPILLED + REASON_USER_LIMIT).packets * length);
+}
+
+static void test_users_are_apart(void **state)
+{
+	unsigned verdict;
+	(void)state;
+
+	world_reset(&world);
+	run("4 udp:53", 1000, &verdict);
+	for (int user = 1; user < 200; user++) {
+		char words[64];
+		snprintf(words, sizeof(words), "4:src=203.0.113.%d udp:53", user);
+		run(words, 1, &verdict);
+		assert_int_equal(verdict, XDP_PASS);
+	}
+	run("4 udp:54", 1, &verdict);
+	assert_int_equal(verdict, XDP_PASS); /* another service is another limit */
+}
+
+static void test_shadow_equals_spill(void **state)
+{
+	unsigned verdict;
+	(void)state;
+
+	world_apply(&world, SERVICES("observe"));
+	world_reset(&world);
+	run("4 udp:53", 1000, &verdict);
+	assert_int_equal(verdict, XDP_PASS);
+	assert_in_range(outcome("slow", OUTCOME_SHADOW + REASON_USER_LIMIT).packets, 949, 950);
+	assert_int_equal(outcome("slow", OUTCOME_SPILLED + REASON_USER_LIMIT).packets, 0);
+	run("4:version=5 udp:53", 1, &verdict);
+	assert_int_equal(verdict, XDP_PASS);
+	assert_int_equal(outcome("other", OUTCOME_SHADOW + REASON_MALFORMED).packets, 1);
+	world_apply(&world, SERVICES("enforce"));
+}
+
+static void test_reload_keeps_users(void **state)
+{
+	unsigned verdict;
+	(void)state;
+
+	world_reset(&world);
+	run("4 udp:53", 1000, &verdict);
+	__u64 spilled = outcome("slow", OUTCOME_SPILLED + REASON_USER_LIMIT).packets;
+	world_apply(&world, SERVICES("enforce") "  - {name: new, protocol: udp, ports: [99]}\n");
+	run("4 udp:53", 1, &verdict);
+	assert_int_equal(verdict, XDP_DROP); /* no second burst */
+	assert_int_equal(outcome("slow", OUTCOME_SPILLED + REASON_USER_LIMIT).packets, spilled + 1);
+	world_apply(&world, SERVICES("enforce"));
+}
+
+static void test_raised_limit_is_felt_at_once(void **state)
+{
+	unsigned verdict;
+	(void)state;
+
+	world_reset(&world);
+	run("4 udp:53", 1000, &verdict); /* in debt for 50 s */
+	world_apply(&world, "mode: enforce\nservices:\n"
+			    "  - {name: slow, protocol: udp, ports: [53], limit: {packets_per_second: 100k, burst: 10}}\n");
+	run("4 udp:53", 1, &verdict);
+	assert_int_equal(verdict, XDP_PASS);
+	world_apply(&world, SERVICES("enforce"));
+}
+
+static void test_stray_fragments_meet_the_tightest_limit(void **state)
+{
+	unsigned verdict;
+	(void)state;
+
+	world_reset(&world);
+	run("4:off=1480,protocol=17 raw:100", 1000, &verdict);
+	assert_int_equal(verdict, XDP_DROP);
+	assert_in_range(outcome("other", OUTCOME_PASSED).packets, 50, 51);
+	run("6 dst dst dst dst dst dst dst dst dst udp:53", 1000, &verdict);
+	assert_int_equal(verdict, XDP_DROP);
+	run("4:off=1480,protocol=6 raw:100", 25, &verdict); /* TCP's own tightest, beside UDP's */
+	assert_int_equal(verdict, XDP_DROP);
+}
+
+static void test_later_fragments_follow_the_first(void **state)
+{
+	unsigned verdict;
+	(void)state;
+
+	world_reset(&world);
+	run("4:mf,id=77 udp:53,len=2000 raw:1472", 1, &verdict);
+	run("4:off=1480,id=77,protocol=17 raw:520", 1, &verdict);
+	assert_int_equal(outcome("slow", OUTCOME_PASSED).packets, 2);
+	run("4:off=1480,id=78,protocol=17 raw:520", 1, &verdict); /* another datagram */
+	assert_int_equal(outcome("slow", OUTCOME_PASSED).packets, 2);
+	assert_int_equal(outcome("other", OUTCOME_PASSED).packets, 1);
+	run("6 frag:mf,id=5 udp:53,len=2000 raw:1448", 1, &verdict);
+	run("6 frag:off=1456,id=5 none:17 raw:500", 1, &verdict);
+	assert_int_equal(outcome("slow", OUTCOME_PASSED).packets, 4);
+	run("4:mf,id=79 udp:53,len=2000 raw:1472", 1, &verdict);
+	run("4:off=1480,id=79,protocol=17 raw:520", 1000, &verdict);
+	assert_int_equal(verdict, XDP_DROP); /* and under the same limit */
+}
+
+static void test_counts_are_carried(void **state)
+{
+	unsigned verdict;
+	__u64 packets = 0, bytes = 0;
+	enum { MANY = 3000000 };
+	(void)state;
+
+	world_reset(&world);
+	size_t length = run("4 udp:54", MANY, &verdict);
+	assert_non_null(world_only_user(&world, &packets, &bytes));
+	assert_int_equal(packets, MANY);
+	assert_int_equal(bytes, (__u64)MANY * length);
+}
+
+/* Every user is still running, so that full sets may evict nobody: newcomers share, and are counted. */
+static void test_full_table_evicts_nobody(void **state)
+{
+	enum { USERS = 8000 };
+	unsigned verdict;
+	char words[64];
+	(void)state;
+
+	world_reset(&world);
+	for (int user = 0; user < USERS; user++) {
+		snprintf(words, sizeof(words), "4:src=10.1.%d.%d udp:53", user / 256, user % 256);
+		run(words, 1, &verdict);
+	}
+	struct table_view table = datapath_table(world.datapath);
+	__u64 overflowed = 0;
+	for (size_t set = 0; set < table.count; set++)
+		overflowed += table.details[set].overflow_packets;
+	size_t cells = table.count * SET_CELLS, seated = 0;
+	for (size_t set = 0; set < table.count; set++)
+		for (int cell = 0; cell < SET_CELLS; cell++)
+			seated += table.sets[set].times[cell] >> TIME_BITS != 0;
+	assert_int_equal(seated + overflowed, USERS);
+	assert_true(seated > cells * 9 / 10);
+	__u64 passed = outcome("slow", OUTCOME_PASSED).packets;
+	assert_int_equal(passed + outcome("slow", OUTCOME_SPILLED + REASON_USER_LIMIT).packets, USERS);
+}
+
+static void test_adoption_keeps_everything(void **state)
+{
+	struct datapath_options options = {.pins = world.pins, .table_users = 5000};
+	struct error err;
+	unsigned verdict;
+	(void)state;
+
+	world_reset(&world);
+	run("4 udp:53", 1000, &verdict);
+	struct tally before = outcome("slow", OUTCOME_SPILLED + REASON_USER_LIMIT);
+	datapath_close(world.datapath);
+	assert_int_equal(datapath_open(&world.datapath, &options, &err), 0);
+	assert_true(datapath_adopted(world.datapath));
+	assert_int_equal(outcome("slow", OUTCOME_SPILLED + REASON_USER_LIMIT).packets, before.packets);
+	run("4 udp:53", 1, &verdict);
+	assert_int_equal(verdict, XDP_DROP);
+}
+
+static void test_second_opener_is_refused(void **state)
+{
+	struct datapath_options options = {.pins = world.pins, .table_users = 1000};
+	struct datapath *second = NULL;
+	struct error err;
+	(void)state;
+
+	assert_int_equal(datapath_open(&second, &options, &err), -16); /* EBUSY */
+	assert_non_null(strstr(err.text, "another spillway daemon"));
+	assert_null(second);
+}
+
+static void test_not_bpffs_is_refused(void **state)
+{
+	struct datapath_options options = {.pins = "/tmp/spillway-no-bpffs", .table_users = 1000};
+	struct datapath *none = NULL;
+	struct error err;
+	(void)state;
+
+	assert_int_equal(datapath_open(&none, &options, &err), -22); /* EINVAL */
+	assert_non_null(strstr(err.text, "BPF file system"));
+}
+
+static int make(void **state)
+{
+	(void)state;
+	world_make(&world, SERVICES("enforce"));
+	return 0;
+}
+
+static int remove_world(void **state)
+{
+	(void)state;
+	world_remove(&world);
+	return 0;
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_burst_then_spill),
+		cmocka_unit_test(test_users_are_apart),
+		cmocka_unit_test(test_shadow_equals_spill),
+		cmocka_unit_test(test_reload_keeps_users),
+		cmocka_unit_test(test_raised_limit_is_felt_at_once),
+		cmocka_unit_test(test_stray_fragments_meet_the_tightest_limit),
+		cmocka_unit_test(test_later_fragments_follow_the_first),
+		cmocka_unit_test(test_counts_are_carried),
+		cmocka_unit_test(test_full_table_evicts_nobody),
+		cmocka_unit_test(test_adoption_keeps_everything),
+		cmocka_unit_test(test_second_opener_is_refused),
+		cmocka_unit_test(test_not_bpffs_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, make, remove_world);
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "packet/world.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "datapath/image.h"
+#include "datapath/internal.h"
+
+__attribute__((format(printf, 1, 2), noreturn)) static void fail(const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vfprintf(stderr, format, arguments);
+	va_end(arguments);
+	fputc('\n', stderr);
+	exit(2);
+}
+
+void world_apply(struct world *world, const char *yaml)
+{
+	struct config_faults faults = {0};
+	struct config *config;
+	struct error err;
+
+	if (config_parse(yaml, strlen(yaml), &config, &faults) < 0)
+		fail("configuration:%u:%u: %s", faults.faults[0].mark.line, faults.faults[0].mark.column, faults.faults[0].text);
+	if (datapath_apply(world->datapath, config, &err) < 0)
+		fail("%s", err.text);
+	config_free(config);
+}
+
+void world_make(struct world *world, const char *yaml)
+{
+	struct datapath_options options = {.pins = world->pins, .table_users = 1000};
+	struct error err;
+
+	snprintf(world->pins, sizeof(world->pins), "/sys/fs/bpf/spillway-test-%d", getpid());
+	if (datapath_open(&world->datapath, &options, &err) < 0)
+		fail("%s", err.text);
+	world_apply(world, yaml);
+}
+
+void world_remove(struct world *world)
+{
+	struct error err;
+
+	datapath_close(world->datapath);
+	world->datapath = NULL;
+	if (datapath_unload(world->pins, &err) < 0)
+		fail("%s", err.text);
+}
+
+unsigned world_run(struct world *world, const unsigned char *frame, size_t length, unsigned repeat)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = frame, .data_size_in = (__u32)length, .repeat = (int)repeat);
+
+	int failure = bpf_prog_test_run_opts(bpf_program__fd(world->datapath->skeleton->progs.spillway), &run);
+	if (failure < 0)
+		fail("test run of %zu bytes: %s", length, strerror(-failure));
+	return run.retval;
+}
+
+static void clear_percpu(const struct bpf_map *map)
+{
+	_cleanup_free_ void *zero = calloc((size_t)libbpf_num_possible_cpus(), bpf_map__value_size(map));
+
+	for (__u32 key = 0; key < bpf_map__max_entries(map); key++)
+		bpf_map_update_elem(bpf_map__fd(map), &key, zero, BPF_ANY);
+}
+
+void world_reset(struct world *world)
+{
+	struct datapath *dp = world->datapath;
+	struct error err;
+	__u64 now_ns, none = 0;
+
+	clear_percpu(dp->skeleton->maps.tallies);
+	clear_percpu(dp->skeleton->maps.malformations);
+	if (datapath_clock(dp, &now_ns, &err) < 0)
+		fail("%s", err.text);
+	for (size_t set = 0; set < dp->sets; set++) {
+		memset(&dp->table[set], 0, sizeof(dp->table[set]));
+		memset(&dp->details[set], 0, sizeof(dp->details[set]));
+		for (int cell = 0; cell < SET_CELLS; cell++)
+			dp->table[set].times[cell] = now_ns & TIME_MASK;
+	}
+	for (__u32 key = 0; key < FRAGMENTS; key++)
+		bpf_map_update_elem(bpf_map__fd(dp->skeleton->maps.fragments), &key, &none, BPF_ANY);
+}
+
+struct service_tallies world_tallies(struct world *world, const char *service)
+{
+	struct service_tallies tallies;
+	struct error err;
+	int number = catalogue_find(datapath_catalogue(world->datapath), service);
+
+	if (number < 0)
+		fail("service %s: there is none of that name", service);
+	if (datapath_read_tallies(world->datapath, (unsigned)number, &tallies, &err) < 0)
+		fail("%s", err.text);
+	return tallies;
+}
+
+const struct user_detail *world_only_user(struct world *world, __u64 *packets, __u64 *bytes)
+{
+	const struct datapath *dp = world->datapath;
+	const struct user_detail *found = NULL;
+
+	for (size_t set = 0; set < dp->sets; set++) {
+		for (int cell = 0; cell < SET_CELLS; cell++) {
+			if (dp->table[set].times[cell] >> TIME_BITS == 0)
+				continue;
+			if (found)
+				return NULL;
+			found = &dp->details[set].users[cell];
+			*packets = found->carried_packets + (dp->table[set].counts[cell] & COUNT_PACKETS_MASK);
+			*bytes = found->carried_bytes + (dp->table[set].counts[cell] >> COUNT_BYTES_SHIFT & COUNT_BYTES_MASK);
+		}
+	}
+	return found;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The real program in the real kernel, loaded under pins of its own, fed by BPF_PROG_RUN: no interface, no namespace. */
+#pragma once
+
+#include "datapath/datapath.h"
+
+struct world {
+	struct datapath *datapath;
+	char pins[64];
+};
+
+/* Loads the program with a configuration in YAML (without interfaces). Ends the program with a message where it cannot. */
+void world_make(struct world *world, const char *yaml);
+void world_apply(struct world *world, const char *yaml);
+void world_remove(struct world *world);
+
+/* Runs one frame; returns the XDP verdict. `repeat` runs it so often. */
+unsigned world_run(struct world *world, const unsigned char *frame, size_t length, unsigned repeat);
+
+/* Sets every counter to zero and forgets every user and fragment. */
+void world_reset(struct world *world);
+
+struct service_tallies world_tallies(struct world *world, const char *service);
+
+/* The details of the only user in the table; NULL where there is none, or more than one. */
+const struct user_detail *world_only_user(struct world *world, __u64 *packets, __u64 *bytes);
