@@ -9,13 +9,13 @@ include mk/toolchain.mk
 include mk/deps.mk
 include mk/bpf.mk
 include mk/user.mk
--include mk/tools.mk
+include mk/tools.mk
 include mk/tests.mk
 include mk/lint.mk
 
 .PHONY: all run check bench lint format install clean help deps
 
-all: $(SPILLWAY) $(TRAFFIC) ## build the spillway program and its tools
+all: $(SPILLWAY) $(TRAFFIC) $(CLIENT) ## build the spillway program and its tools
 
 run: ensure-deps ## show it at work: a laboratory, a flood, the live view (IFACE=eth0: on a real interface)
 	$(Q)$(MAKE) --no-print-directory all
