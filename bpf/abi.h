@@ -11,10 +11,11 @@
 
 /* Services ------------------------------------------------------------------------------------------------------- */
 
-#define SERVICE_OTHER 0	       /* the built-in service of whatever matches none: counted, never spilled */
-#define SERVICES_MAX  1025     /* `other` and 1,024 configured ones */
+#define SERVICE_OTHER 0    /* the built-in service of whatever matches none: counted, never spilled */
+#define SERVICES_MAX  1025 /* `other` and 1,024 configured ones */
 
-/* How a packet is looked up by its port. A protocol without ports is a row of the last table, its port is its number. */
+/* How a packet is looked up by its port. A protocol without ports is a row of the last table, its port is its number.
+ */
 enum port_table {
 	PORTS_TCP,
 	PORTS_UDP,
@@ -37,10 +38,10 @@ enum reason {
 	REASONS,
 };
 
-#define OUTCOME_PASSED	    0
-#define OUTCOME_SPILLED	    1			/* + reason */
-#define OUTCOME_SHADOW	    (1 + REASONS)	/* + reason: would have been spilled, was passed */
-#define OUTCOMES	    (1 + 2 * REASONS)
+#define OUTCOME_PASSED  0
+#define OUTCOME_SPILLED 1             /* + reason */
+#define OUTCOME_SHADOW  (1 + REASONS) /* + reason: would have been spilled, was passed */
+#define OUTCOMES        (1 + 2 * REASONS)
 
 struct tally {
 	__u64 packets;
@@ -54,10 +55,10 @@ struct service_tallies {
 
 /* What made a packet malformed; per-CPU counters in `malformations`. */
 enum malformation {
-	MALFORMED_ETHERNET,    /* the frame ends within its Ethernet or VLAN header */
-	MALFORMED_IP,	       /* version, header length or total length lie, or the frame ends within the header */
-	MALFORMED_EXTENSION,   /* an IPv6 extension or authentication header runs past the end */
-	MALFORMED_TRANSPORT,   /* the transport header is cut off, or its length lies */
+	MALFORMED_ETHERNET,  /* the frame ends within its Ethernet or VLAN header */
+	MALFORMED_IP,        /* version, header length or total length lie, or the frame ends within the header */
+	MALFORMED_EXTENSION, /* an IPv6 extension or authentication header runs past the end */
+	MALFORMED_TRANSPORT, /* the transport header is cut off, or its length lies */
 	MALFORMATIONS,
 };
 
@@ -67,21 +68,21 @@ enum malformation {
 
 /* What the packet path needs to judge one service's packet: one cache line, immutable while its slot is active. */
 struct policy {
-	__u64 seed;	     /* the service's part of the users' hash */
-	__u64 increment_ns;  /* what one packet moves a user's theoretical arrival time on by; 0: no limit */
-	__u64 tolerance_ns;  /* how far ahead of now that time may run: the burst */
+	__u64 seed;              /* the service's part of the users' hash */
+	__u64 increment_ns;      /* what one packet moves a user's theoretical arrival time on by; 0: no limit */
+	__u64 tolerance_ns;      /* how far ahead of now that time may run: the burst */
 	__u64 source_mask[2][2]; /* [ipv6][high, low], network order: cuts a source address to its user */
-	__u32 flags;	     /* POLICY_* */
-	__u32 service;	     /* whose tallies count the packet */
+	__u32 flags;             /* POLICY_* */
+	__u32 service;           /* whose tallies count the packet */
 };
 
 /* Policies beyond the services': for packets whose ports cannot be known (a later fragment without its first, a chain
  * of headers beyond the bound), one for each port table and one for an unknown protocol. They carry the tightest limit
  * that the packet could have fallen under, and count for `other`. */
 #define POLICY_STRAY_UNKNOWN PORT_TABLES
-#define POLICY_STRAYS	     (PORT_TABLES + 1)
+#define POLICY_STRAYS        (PORT_TABLES + 1)
 #define POLICY_STRAY(table)  (SERVICES_MAX + (table))
-#define POLICIES	     (SERVICES_MAX + POLICY_STRAYS)
+#define POLICIES             (SERVICES_MAX + POLICY_STRAYS)
 
 struct policy_slot {
 	struct policy policies[POLICIES];
@@ -94,17 +95,17 @@ struct policy_slot {
 /* The classifier: from port and destination to a service ---------------------------------------------------------- */
 
 #define ROW_HAS_DESTINATIONS 0x8000U /* the rest of the row is a number in `roots`; else it is a service */
-#define ROOTS_MAX	     2048
-#define NODES_MAX	     4096
+#define ROOTS_MAX            2048
+#define NODES_MAX            4096
 
 /* Where the walk over destination bytes starts for one row and family: the bytes before `skip` are the same in all of
  * its prefixes and compared at once. */
 struct destination_root {
 	__u64 value[2];
-	__u64 mask[2];	/* network order, as the packet has them */
-	__u16 node;	/* 0: no prefix of this family */
-	__u16 leaf;	/* the service outright where no byte is left to walk */
-	__u32 skip;	/* bytes */
+	__u64 mask[2]; /* network order, as the packet has them */
+	__u16 node;    /* 0: no prefix of this family */
+	__u16 leaf;    /* the service outright where no byte is left to walk */
+	__u32 skip;    /* bytes */
 };
 
 #define LEAF_IS_NODE 0x8000U /* the rest of the leaf is the next node's number; else it is a service, 0 for none */
@@ -130,13 +131,14 @@ struct catalogue_slot {
 
 #define HASH_KEYS 6 /* the last one is for the services' seeds */
 
-/* The one entry of `live`. Read once a packet, so that a packet is judged by one policy and one classifier throughout. */
+/* The one entry of `live`. Read once a packet, so that a packet is judged by one policy and one classifier throughout.
+ */
 struct live {
-	__u32 active; /* LIVE_* */
-	__u32 abi;    /* SPILLWAY_ABI of the state; 0 until it is ready */
+	__u32 active;               /* LIVE_* */
+	__u32 abi;                  /* SPILLWAY_ABI of the state; 0 until it is ready */
 	__u64 hash_keys[HASH_KEYS]; /* odd, random for the life of the table */
-	__u64 sets_mask;	    /* sets in the table, less one */
-	__u64 clock_ns;		    /* the packet path's time, written by the program `clock` when user space asks */
+	__u64 sets_mask;            /* sets in the table, less one */
+	__u64 clock_ns;             /* the packet path's time, written by the program `clock` when user space asks */
 };
 
 #define LIVE_POLICY_SLOT(active)     ((active) & 1)
@@ -147,8 +149,8 @@ struct live {
 #define SET_CELLS 4
 
 /* A set is one cache line. `times` holds a 16-bit fingerprint above the 48-bit theoretical arrival time (TAT) in
- * nanoseconds, changed by compare-and-swap alone; `counts` a further 16 bits of fingerprint above 28 bits of bytes above
- * 20 bits of packets. A cell is a user's only where all 32 bits agree. */
+ * nanoseconds, changed by compare-and-swap alone; `counts` a further 16 bits of fingerprint above 28 bits of bytes
+ * above 20 bits of packets. A cell is a user's only where all 32 bits agree. */
 struct meter_set {
 	__u64 times[SET_CELLS];
 	__u64 counts[SET_CELLS];
@@ -160,17 +162,17 @@ struct meter_set {
 #define COUNT_PACKETS_BITS 20
 #define COUNT_BYTES_BITS   28
 #define COUNT_BYTES_SHIFT  COUNT_PACKETS_BITS
-#define COUNT_TAG_SHIFT	   (COUNT_PACKETS_BITS + COUNT_BYTES_BITS)
+#define COUNT_TAG_SHIFT    (COUNT_PACKETS_BITS + COUNT_BYTES_BITS)
 #define COUNT_PACKETS_MASK ((1ULL << COUNT_PACKETS_BITS) - 1)
 #define COUNT_BYTES_MASK   ((1ULL << COUNT_BYTES_BITS) - 1)
 
 /* What a user's cell has no room for; touched when the user comes and on its spills. The low bits of its counts are in
  * the cell: `carried` holds what was carried out of them. */
 struct user_detail {
-	__u64 key[2];	      /* the source prefix, network order, IPv4 as ::ffff:a.b.c.d */
-	__u32 first_seen_s;   /* jiffies in seconds */
+	__u64 key[2];       /* the source prefix, network order, IPv4 as ::ffff:a.b.c.d */
+	__u32 first_seen_s; /* jiffies in seconds */
 	__u16 service;
-	__u16 flags;	      /* DETAIL_* */
+	__u16 flags; /* DETAIL_* */
 	__u64 carried_packets;
 	__u64 carried_bytes;
 	__u64 spilled_packets;
@@ -182,13 +184,13 @@ struct user_detail {
 /* One entry of `details`, beside the set of the same index. */
 struct set_details {
 	struct user_detail users[SET_CELLS];
-	__u64 overflow_time;	/* TAT that newcomers share while all four cells of the set are running */
+	__u64 overflow_time;    /* TAT that newcomers share while all four cells of the set are running */
 	__u64 overflow_packets; /* metered there */
 };
 
 /* Fragments ------------------------------------------------------------------------------------------------------ */
 
-/* Direct-mapped memory of which service a datagram's first fragment went to: one word an entry, so that it is never torn:
- * 32 bits of tag, 16 of time in seconds, 16 of service. */
-#define FRAGMENTS	    65536
+/* Direct-mapped memory of which service a datagram's first fragment went to: one word an entry, so that it is never
+ * torn: 32 bits of tag, 16 of time in seconds, 16 of service. */
+#define FRAGMENTS           65536
 #define FRAGMENT_LIFETIME_S 30 /* as long as Linux keeps an incomplete datagram (ip_frag_time) */

@@ -6,8 +6,8 @@ extern unsigned long CONFIG_HZ __kconfig __weak;
 
 #define NS_PER_SECOND 1000000000ULL
 
-/* Monotonic nanoseconds in steps of a jiffy. The verifier knows CONFIG_HZ and keeps one of the branches; where the kernel
- * does not show its configuration, the coarse clock (kernel 5.11) has the same steps for one call. */
+/* Monotonic nanoseconds in steps of a jiffy. The verifier knows CONFIG_HZ and keeps one of the branches; where the
+ * kernel does not show its configuration, the coarse clock (kernel 5.11) has the same steps for one call. */
 static __always_inline __u64 clock_ns(void)
 {
 	if (CONFIG_HZ == 250)

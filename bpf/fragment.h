@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Later fragments have no ports. This remembers which service a datagram's first fragment went to, so that the later ones
- * go there too: one word a datagram, direct-mapped, overwritten by whoever comes next. What it forgets is a stray. */
+/* Later fragments have no ports. This remembers which service a datagram's first fragment went to, so that the later
+ * ones go there too: one word a datagram, direct-mapped, overwritten by whoever comes next. What it forgets is a stray.
+ */
 #pragma once
+
+#include "abi.h"
+#include "clock.h"
+#include "packet.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -34,8 +39,8 @@ static __always_inline void fragment_remember(const struct live *live, const str
 	__u64 *entry = bpf_map_lookup_elem(&fragments, &index);
 
 	if (entry)
-		*(volatile __u64 *)entry = hash >> 32 << FRAGMENT_TAG_SHIFT |
-					   (__u64)(__u16)clock_s() << FRAGMENT_TIME_SHIFT | service;
+		*(volatile __u64 *)entry =
+			hash >> 32 << FRAGMENT_TAG_SHIFT | (__u64)(__u16)clock_s() << FRAGMENT_TIME_SHIFT | service;
 }
 
 /* The service of the datagram's first fragment; SERVICES_MAX where it is not known. */

@@ -2,15 +2,20 @@
 /* The meter step: is this user over its limit? A set-associative table of GCRA cells (ITU-T I.371 Annex A: virtual
  * scheduling), one cache line and two locked instructions for a user within its limit.
  *
- *  - A user's state is one word, its theoretical arrival time (TAT) under 16 bits of its hash, changed by compare-and-swap
- *    alone: two CPUs on one user stay exact.
+ *  - A user's state is one word, its theoretical arrival time (TAT) under 16 bits of its hash, changed by
+ * compare-and-swap alone: two CPUs on one user stay exact.
  *  - A cell whose TAT has passed says nothing that an empty one does not. So a newcomer takes the cell whose TAT passed
  *    longest ago, and no verdict on anybody changes by that.
  *  - Where all cells of a set are running, newcomers share the set's overflow time: metered all the same.
  *
- * Searching a set takes no branch on what is in it: with many users any such branch is a coin toss, and a lost toss costs
- * as much as the whole search. */
+ * Searching a set takes no branch on what is in it: with many users any such branch is a coin toss, and a lost toss
+ * costs as much as the whole search. */
 #pragma once
+
+#include "abi.h"
+#include "clock.h"
+#include "compiler.h"
+#include "user.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -28,12 +33,11 @@ struct {
 	__type(value, struct set_details);
 } meter_details SEC(".maps");
 
-#define METER_TRIES   8		   /* compare-and-swap; two CPUs need two */
-#define METER_CLAIMS  3		   /* searches for a cell, when others take what was found */
-#define HORIZON_NS    (1ULL << 40) /* TATs lie at most so far ahead: 18 minutes; what seems further is long past */
-#define CELL_NONE     SET_CELLS
-#define COUNT_CARRY                                                                        \
-	(1ULL << (COUNT_PACKETS_BITS - 1) | 1ULL << (COUNT_BYTES_SHIFT + COUNT_BYTES_BITS - 1))
+#define METER_TRIES  8            /* compare-and-swap; two CPUs need two */
+#define METER_CLAIMS 3            /* searches for a cell, when others take what was found */
+#define HORIZON_NS   (1ULL << 40) /* TATs lie at most so far ahead: 18 minutes; what seems further is long past */
+#define CELL_NONE    SET_CELLS
+#define COUNT_CARRY  (1ULL << (COUNT_PACKETS_BITS - 1) | 1ULL << (COUNT_BYTES_SHIFT + COUNT_BYTES_BITS - 1))
 
 /* 1 where the cell bears the tag, else 0. */
 static __always_inline __u64 tag_matches(__u64 cell, __u64 tag)
@@ -94,7 +98,7 @@ static __always_inline __u64 older(__u64 a, __u64 b)
 static __always_inline __u32 cell_victim(const struct meter_set *set, __u64 now)
 {
 	__u64 oldest = older(older(cell_age(set, 0, now), cell_age(set, 1, now)),
-			     older(cell_age(set, 2, now), cell_age(set, 3, now)));
+	                     older(cell_age(set, 2, now), cell_age(set, 3, now)));
 
 	return oldest >= HORIZON_NS << (64 - TIME_BITS) >> 3 ? oldest & (SET_CELLS - 1) : CELL_NONE;
 }
@@ -120,7 +124,8 @@ static __always_inline enum charge cell_charge(__u64 *cell, __u64 tag, const str
 		if (ahead > (__s64)policy->tolerance_ns) {
 			if (ahead <= (__s64)(policy->tolerance_ns + policy->increment_ns))
 				return CHARGE_OVER;
-			/* Not to be reached under this policy: a debt from a tighter one. It is forgiven down to the burst. */
+			/* Not to be reached under this policy: a debt from a tighter one. It is forgiven down to the
+			 * burst. */
 			ahead = policy->tolerance_ns;
 		}
 
@@ -140,7 +145,8 @@ static __always_inline struct set_details *meter_details_of(__u32 set_index)
 	return bpf_map_lookup_elem(&meter_details, &set_index);
 }
 
-/* Moves what the cell's narrow counts hold over to the wide ones, before they overflow: once in half a million packets. */
+/* Moves what the cell's narrow counts hold over to the wide ones, before they overflow: once in half a million packets.
+ */
 static __noinline int cell_carry(struct meter_set *set, __u32 set_index, __u32 cell)
 {
 	struct set_details *details = meter_details_of(set_index);
@@ -178,7 +184,7 @@ static __always_inline void cell_count_over(__u32 set_index, __u32 cell, const s
 
 /* Makes a cell the user's, charged with its first packet. False where somebody else was faster. */
 static __always_inline bool cell_claim(struct meter_set *set, __u32 set_index, __u32 cell, const struct policy *policy,
-				       const struct packet *packet, const struct user *user, __u64 now)
+                                       const struct packet *packet, const struct user *user, __u64 now)
 {
 	__u64 seen = set->times[cell];
 	__u64 next = user->tag | ((now + policy->increment_ns) & TIME_MASK);
@@ -209,8 +215,8 @@ static __always_inline enum charge overflow_charge(__u32 set_index, const struct
 }
 
 /* Charges one packet to its user. Returns whether the user is over its limit. */
-static __always_inline bool meter_over(const struct live *live, const struct policy *policy, const struct packet *packet,
-				       const struct user *user)
+static __always_inline bool meter_over(const struct live *live, const struct policy *policy,
+                                       const struct packet *packet, const struct user *user)
 {
 	__u32 index = user->set & live->sets_mask;
 	struct meter_set *set = bpf_map_lookup_elem(&meter_sets, &index);

@@ -2,31 +2,35 @@
 /* The parse step: from a frame to the few facts that the other steps need. Knows no map and no policy.
  *
  * Ethernet, up to two VLAN tags (802.1Q, 802.1ad), IPv4 with options (RFC 791), IPv6 with extension headers (RFC 8200)
- * and authentication headers (RFC 4302), fragments, TCP, UDP, SCTP, ICMP, ICMPv6. Work is bounded: two tags, EXTENSIONS_MAX
- * headers, and no byte past the transport header. What the kernel behind us would throw away as nonsense is malformed;
- * what merely hides its ports (a later fragment, a chain beyond the bound) is a stray, and is metered as one. */
+ * and authentication headers (RFC 4302), fragments, TCP, UDP, SCTP, ICMP, ICMPv6. Work is bounded: two tags,
+ * EXTENSIONS_MAX headers, and no byte past the transport header. What the kernel behind us would throw away as nonsense
+ * is malformed; what merely hides its ports (a later fragment, a chain beyond the bound) is a stray, and is metered as
+ * one. */
 #pragma once
+
+#include "abi.h"
+#include "compiler.h"
 
 #define VLAN_TAGS_MAX  2
 #define EXTENSIONS_MAX 8 /* headers between IPv6 and transport; the kernel's own hosts send two at the most */
 
 #define CHAIN_OFFSET_MAX 0x3fff /* extension headers are looked for in the first 16 kB: the verifier wants a bound */
 
-#define ETHERTYPE_IPV4	0x0800
-#define ETHERTYPE_IPV6	0x86dd
-#define ETHERTYPE_8021Q 0x8100
+#define ETHERTYPE_IPV4   0x0800
+#define ETHERTYPE_IPV6   0x86dd
+#define ETHERTYPE_8021Q  0x8100
 #define ETHERTYPE_8021AD 0x88a8
 
 #define PROTOCOL_HOPOPTS  0
-#define PROTOCOL_ICMP	  1
-#define PROTOCOL_TCP	  6
-#define PROTOCOL_UDP	  17
+#define PROTOCOL_ICMP     1
+#define PROTOCOL_TCP      6
+#define PROTOCOL_UDP      17
 #define PROTOCOL_ROUTING  43
 #define PROTOCOL_FRAGMENT 44
-#define PROTOCOL_AH	  51
-#define PROTOCOL_ICMPV6	  58
+#define PROTOCOL_AH       51
+#define PROTOCOL_ICMPV6   58
 #define PROTOCOL_DSTOPTS  60
-#define PROTOCOL_SCTP	  132
+#define PROTOCOL_SCTP     132
 
 #define IPV4_MORE_FRAGMENTS  0x2000
 #define IPV4_FRAGMENT_OFFSET 0x1fff
@@ -53,10 +57,10 @@ struct packet {
 	__u64 destination[2];
 	__u32 bytes; /* of the whole frame */
 	__u32 fragment_id;
-	__u16 port;	   /* destination port; of a protocol without ports, its number */
-	__u8 table;	   /* enum port_table, or POLICY_STRAY_UNKNOWN */
-	__u8 ipv6;	   /* 0 or 1 */
-	__u8 fragment;	   /* enum packet_fragment */
+	__u16 port;        /* destination port; of a protocol without ports, its number */
+	__u8 table;        /* enum port_table, or POLICY_STRAY_UNKNOWN */
+	__u8 ipv6;         /* 0 or 1 */
+	__u8 fragment;     /* enum packet_fragment */
 	__u8 malformation; /* of a malformed one */
 };
 
@@ -65,7 +69,7 @@ struct cursor {
 	void *at;
 	void *end;
 	__u32 linear_bytes; /* of the frame's first buffer, the only one that is read */
-	__u32 declared;	    /* bytes from here on that the headers so far speak of */
+	__u32 declared;     /* bytes from here on that the headers so far speak of */
 };
 
 /* The length of a frame in several buffers, from kernel 5.18 on; before, a frame has one. */
@@ -90,8 +94,8 @@ static __always_inline void packet_no_ports(struct packet *packet, __u8 protocol
 	packet->port = protocol;
 }
 
-/* Ports and the lengths that would make the kernel drop the packet. A first fragment's lengths speak of the datagram that
- * is yet to be put together, so they are not held against the fragment. */
+/* Ports and the lengths that would make the kernel drop the packet. A first fragment's lengths speak of the datagram
+ * that is yet to be put together, so they are not held against the fragment. */
 static __always_inline enum packet_kind parse_tcp(struct cursor *cursor, struct packet *packet)
 {
 	struct tcphdr *tcp = cursor->at;
@@ -150,7 +154,8 @@ static __always_inline enum packet_kind parse_transport(struct cursor *cursor, _
 
 	if (kind == PACKET_PLACED)
 		return kind;
-	/* A first fragment too small for its ports (RFC 1858) is told from nonsense only by the host that reassembles it. */
+	/* A first fragment too small for its ports (RFC 1858) is told from nonsense only by the host that reassembles
+	 * it. */
 	if (packet->fragment == FRAGMENT_FIRST)
 		return PACKET_STRAY;
 	return packet_malformed(packet, MALFORMED_TRANSPORT);
@@ -168,7 +173,8 @@ static __always_inline enum packet_kind parse_later_fragment(__u8 protocol, stru
 	else if (protocol == PROTOCOL_SCTP)
 		packet->table = PORTS_SCTP;
 	else if (packet->ipv6 && protocol != PROTOCOL_ICMPV6)
-		packet->table = POLICY_STRAY_UNKNOWN; /* extension headers may hide the transport in the first fragment */
+		packet->table =
+			POLICY_STRAY_UNKNOWN; /* extension headers may hide the transport in the first fragment */
 	return PACKET_STRAY;
 }
 
@@ -181,7 +187,7 @@ static __always_inline __u32 frame_rest(const struct cursor *cursor, struct xdp_
 
 /* Takes the IP header's word for the length, unless it claims more than the frame has in all its buffers. */
 static __always_inline bool cursor_declare(struct cursor *cursor, struct xdp_md *ctx, __u32 ip_bytes,
-					   struct packet *packet)
+                                           struct packet *packet)
 {
 	cursor->declared = ip_bytes;
 	return ip_bytes <= (__u64)(cursor->end - cursor->at) || ip_bytes <= frame_rest(cursor, ctx, packet);
@@ -204,7 +210,7 @@ static __always_inline bool is_extension(__u8 protocol)
 
 /* Where a walk over extension headers has come to. */
 struct chain {
-	__u32 offset;	/* from the start of the frame */
+	__u32 offset;   /* from the start of the frame */
 	__u32 declared; /* bytes left that the IP header speaks of */
 	__u32 fragment_id;
 	__u8 protocol; /* of the header at `offset` */
@@ -270,13 +276,14 @@ __noinline int chain_walk(struct xdp_md *ctx, struct chain *chain)
 	return 0;
 }
 
-/* Goes on behind the extension headers that start at the cursor. PACKET_PLACED means: the cursor is at the transport. */
+/* Goes on behind the extension headers that start at the cursor. PACKET_PLACED means: the cursor is at the transport.
+ */
 static __always_inline enum packet_kind parse_extensions(struct cursor *cursor, struct xdp_md *ctx, __u8 *protocol,
-							 struct packet *packet)
+                                                         struct packet *packet)
 {
 	struct chain chain = {.offset = cursor->linear_bytes - (__u32)(cursor->end - cursor->at),
-			      .declared = cursor->declared,
-			      .protocol = *protocol};
+	                      .declared = cursor->declared,
+	                      .protocol = *protocol};
 
 	if (chain_walk(ctx, &chain) < 0)
 		return packet_malformed(packet, MALFORMED_EXTENSION);

@@ -4,6 +4,9 @@
  * differ. The number of services does not enter. Knows no policy. */
 #pragma once
 
+#include "abi.h"
+#include "packet.h"
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 2);
@@ -18,7 +21,8 @@ static __always_inline __u32 address_byte(const __u64 address[2], __u32 index)
 	return (half >> (8 * (index & 7))) & 0xff; /* network order in a little-endian word */
 }
 
-static __always_inline __u32 destination_service(const struct classifier_slot *slot, const struct packet *packet, __u32 row)
+static __always_inline __u32 destination_service(const struct classifier_slot *slot, const struct packet *packet,
+                                                 __u32 row)
 {
 	const struct destination_root *root = &slot->roots[row & (ROOTS_MAX - 1)][packet->ipv6 & 1];
 

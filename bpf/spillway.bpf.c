@@ -6,20 +6,18 @@
  * allow/deny, capacity and steer have their places between these lines and cost nothing until they are there. */
 #include "vmlinux.h"
 
-#include <stdbool.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+#include <stdbool.h>
 
 #include "abi.h"
-#include "compiler.h"
-
-#include "packet.h"
 #include "clock.h"
-#include "service.h"
 #include "fragment.h"
-#include "user.h"
 #include "meter.h"
+#include "packet.h"
+#include "service.h"
+#include "user.h"
 #include "verdict.h"
 
 struct {
@@ -47,10 +45,10 @@ struct {
 	__type(value, struct catalogue_slot);
 } catalogues SEC(".maps");
 
-/* Which policy judges the packet: its service's, or where its ports cannot be known, its first fragment's service's or the
- * strays'. */
+/* Which policy judges the packet: its service's, or where its ports cannot be known, its first fragment's service's or
+ * the strays'. */
 static __always_inline __u32 policy_number(const struct live *live, __u32 active, const struct packet *packet,
-					   enum packet_kind kind)
+                                           enum packet_kind kind)
 {
 	if (kind == PACKET_STRAY) {
 		__u32 known = packet->fragment == FRAGMENT_LATER ? fragment_service(live, packet) : SERVICES_MAX;

@@ -2,10 +2,13 @@
 /* The user step: whose packet is it, and where in the table is that user. Knows policy, no map. */
 #pragma once
 
+#include "abi.h"
+#include "packet.h"
+
 struct user {
-	__u64 key[2]; /* the source address cut to the service's prefix, network order */
-	__u32 set;    /* index of the user's set, before the mask */
-	__u64 tag;    /* of `times`: 16 bits at the top, never zero */
+	__u64 key[2];    /* the source address cut to the service's prefix, network order */
+	__u32 set;       /* index of the user's set, before the mask */
+	__u64 tag;       /* of `times`: 16 bits at the top, never zero */
 	__u64 count_tag; /* of `counts`: 16 bits at the top */
 };
 
@@ -15,14 +18,14 @@ struct user {
  * round of multiplication to spread it: nobody who does not know the keys can aim at a set. The service's part comes
  * with its policy. */
 static __always_inline void user_locate(const struct live *live, const struct policy *policy,
-					const struct packet *packet, struct user *user)
+                                        const struct packet *packet, struct user *user)
 {
 	const __u64 *mask = policy->source_mask[packet->ipv6 & 1];
 	__u64 high = packet->source[0] & mask[0];
 	__u64 low = packet->source[1] & mask[1];
 
 	__u64 hash = policy->seed + (__u32)low * live->hash_keys[0] + (low >> 32) * live->hash_keys[1] +
-		     (__u32)high * live->hash_keys[2] + (high >> 32) * live->hash_keys[3];
+	             (__u32)high * live->hash_keys[2] + (high >> 32) * live->hash_keys[3];
 	hash = (hash ^ (hash >> 32)) * live->hash_keys[4];
 
 	user->key[0] = high;

@@ -3,6 +3,9 @@
  * interrupted by itself, so that plain additions are exact. */
 #pragma once
 
+#include "abi.h"
+#include "packet.h"
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, SERVICES_MAX);
@@ -47,6 +50,6 @@ static __always_inline int verdict_malformed(const struct policy_slot *slot, con
 		counted->bytes += packet->bytes;
 	}
 	__u32 outcome = slot->malformed_flags & MALFORMED_PASSES ? OUTCOME_PASSED
-								  : outcome_of(REASON_MALFORMED, slot->malformed_flags);
+	                                                         : outcome_of(REASON_MALFORMED, slot->malformed_flags);
 	return verdict_count(SERVICE_OTHER, outcome, packet->bytes);
 }

@@ -205,20 +205,20 @@ near() {
 	echo "  - {name: dns, protocol: udp, ports: [70000]}" >>"$DIR/spillway.yaml"
 	run -1 "$SPILLWAY" reload
 	assert_output --partial "spillway.yaml:"
-	assert_equal "$(dns level_packets_per_second)" 1000.0
+	assert_equal "$(dns level_packets_per_second)" 1000
 	config 'limit: {packets_per_second: 2000, burst: 100}'
 	run -0 "$SPILLWAY" reload
-	assert_equal "$(dns level_packets_per_second)" 2000.0
+	assert_equal "$(dns level_packets_per_second)" 2000
 	config 'limit: {packets_per_second: 1000, burst: 100}'
 }
 
 @test "set overrides for a while" {
 	start
 	run -0 "$SPILLWAY" set dns level=50 mode=observe --for 2s
-	assert_equal "$(dns level_packets_per_second)" 50.0
+	assert_equal "$(dns level_packets_per_second)" 50
 	assert_equal "$(dns mode)" '"observe"'
 	sleep 4
-	assert_equal "$(dns level_packets_per_second)" 1000.0
+	assert_equal "$(dns level_packets_per_second)" 1000
 	run -1 "$SPILLWAY" set nosuch level=50
 	assert_output --partial "none of that name"
 	run -2 "$SPILLWAY" set dns speed=50

@@ -13,9 +13,9 @@
 struct writer {
 	unsigned char *frame;
 	size_t length;
-	size_t next;	/* where the number of the following layer goes; 0: an EtherType at `type` */
+	size_t next; /* where the number of the following layer goes; 0: an EtherType at `type` */
 	size_t type;
-	size_t ip;	/* the IP header, 0 before */
+	size_t ip; /* the IP header, 0 before */
 	bool ipv6, fixed_length;
 	size_t udp; /* a UDP header whose length is yet to be filled in */
 };
@@ -25,7 +25,8 @@ static const char *argument(const char *layer, const char *name)
 	size_t length = strlen(name);
 
 	for (const char *at = strchr(layer, ':'); at; at = strchr(at + 1, ','))
-		if (strncmp(at + 1, name, length) == 0 && (at[1 + length] == '=' || at[1 + length] == ',' || !at[1 + length]))
+		if (strncmp(at + 1, name, length) == 0 &&
+		    (at[1 + length] == '=' || at[1 + length] == ',' || !at[1 + length]))
 			return at[1 + length] == '=' ? at + 2 + length : at + 1 + length;
 	return NULL;
 }

@@ -14,10 +14,10 @@
 #include "packet/frame.h"
 #include "packet/world.h"
 
-#define SERVICES(mode)                                                                                          \
-	"mode: " mode "\nservices:\n"                                                                           \
-	"  - {name: slow, protocol: udp, ports: [53], limit: {packets_per_second: 1, burst: 50}}\n"             \
-	"  - {name: open, protocol: udp, ports: [54]}\n"                                                        \
+#define SERVICES(mode)                                                                              \
+	"mode: " mode "\nservices:\n"                                                               \
+	"  - {name: slow, protocol: udp, ports: [53], limit: {packets_per_second: 1, burst: 50}}\n" \
+	"  - {name: open, protocol: udp, ports: [54]}\n"                                            \
 	"  - {name: tcp, protocol: tcp, ports: [80], limit: {packets_per_second: 10, burst: 20}}\n"
 
 static struct world world;
@@ -48,10 +48,10 @@ static void test_burst_then_spill(void **state)
 	/* One a second beside the burst of 50; the run takes far less than that. */
 	assert_in_range(outcome("slow", OUTCOME_PASSED).packets, 50, 51);
 	assert_int_equal(outcome("slow", OUTCOME_PASSED).packets +
-				 outcome("slow", OUTCOME_SPILLED + REASON_USER_LIMIT).packets,
-			 1000);
+	                         outcome("slow", OUTCOME_SPILLED + REASON_USER_LIMIT).packets,
+	                 1000);
 	assert_int_equal(outcome("slow", OUTCOME_SPILLED + REASON_USER_LIMIT).bytes,
-			 outcome("slow", OUTCOME_SPILLED + REASON_USER_LIMIT).packets * length);
+	                 outcome("slow", OUTCOME_SPILLED + REASON_USER_LIMIT).packets * length);
 }
 
 static void test_users_are_apart(void **state)
@@ -110,8 +110,9 @@ static void test_raised_limit_is_felt_at_once(void **state)
 
 	world_reset(&world);
 	run("4 udp:53", 1000, &verdict); /* in debt for 50 s */
-	world_apply(&world, "mode: enforce\nservices:\n"
-			    "  - {name: slow, protocol: udp, ports: [53], limit: {packets_per_second: 100k, burst: 10}}\n");
+	world_apply(&world,
+	            "mode: enforce\nservices:\n"
+	            "  - {name: slow, protocol: udp, ports: [53], limit: {packets_per_second: 100k, burst: 10}}\n");
 	run("4 udp:53", 1, &verdict);
 	assert_int_equal(verdict, XDP_PASS);
 	world_apply(&world, SERVICES("enforce"));

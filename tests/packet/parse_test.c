@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Crafted packets through the real program, each on an empty table: its verdict, service, user, and every counter. A case is
- * a line; the words of a frame are in frame.h. */
+/* Crafted packets through the real program, each on an empty table: its verdict, service, user, and every counter. A
+ * case is a line; the words of a frame are in frame.h. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,25 +15,26 @@
 #include "packet/frame.h"
 #include "packet/world.h"
 
-static const char configuration[] = "mode: enforce\n"
-				    "services:\n"
-				    "  - {name: dns, protocol: udp, ports: [53], limit: {packets_per_second: 100, burst: 100}}\n"
-				    "  - {name: game, protocol: udp, ports: [27000-27999]}\n"
-				    "  - {name: edges, protocol: udp, ports: [1, 65535]}\n"
-				    "  - {name: web, protocol: tcp, ports: [80, 443, 8000-8010]}\n"
-				    "  - {name: vip4, protocol: tcp, ports: [9000], destinations: [192.0.2.0/28, 192.0.2.128/25]}\n"
-				    "  - {name: vip6, protocol: tcp, ports: [9000], destinations: [\"2001:db8::/64\", 203.0.113.9]}\n"
-				    "  - {name: vip0, protocol: tcp, ports: [9001], destinations: [\"2001:db8:8000::/33\"]}\n"
-				    "  - {name: mid4, protocol: udp, ports: [9002], destinations: [10.0.0.0/9, 10.128.0.0/10]}\n"
-				    "  - {name: sig, protocol: sctp, ports: [2905]}\n"
-				    "  - {name: ping, protocol: icmp, user: {kind: source, ipv4: 24}}\n"
-				    "  - {name: nd, protocol: icmpv6, user: {kind: source, ipv6: 128}}\n"
-				    "  - {name: cut0, protocol: udp, ports: [9003], user: {kind: source, ipv4: 0, ipv6: 0}}\n"
-				    "  - {name: cut1, protocol: udp, ports: [9004], user: {kind: source, ipv4: 31, ipv6: 65}}\n";
+static const char configuration[] =
+	"mode: enforce\n"
+	"services:\n"
+	"  - {name: dns, protocol: udp, ports: [53], limit: {packets_per_second: 100, burst: 100}}\n"
+	"  - {name: game, protocol: udp, ports: [27000-27999]}\n"
+	"  - {name: edges, protocol: udp, ports: [1, 65535]}\n"
+	"  - {name: web, protocol: tcp, ports: [80, 443, 8000-8010]}\n"
+	"  - {name: vip4, protocol: tcp, ports: [9000], destinations: [192.0.2.0/28, 192.0.2.128/25]}\n"
+	"  - {name: vip6, protocol: tcp, ports: [9000], destinations: [\"2001:db8::/64\", 203.0.113.9]}\n"
+	"  - {name: vip0, protocol: tcp, ports: [9001], destinations: [\"2001:db8:8000::/33\"]}\n"
+	"  - {name: mid4, protocol: udp, ports: [9002], destinations: [10.0.0.0/9, 10.128.0.0/10]}\n"
+	"  - {name: sig, protocol: sctp, ports: [2905]}\n"
+	"  - {name: ping, protocol: icmp, user: {kind: source, ipv4: 24}}\n"
+	"  - {name: nd, protocol: icmpv6, user: {kind: source, ipv6: 128}}\n"
+	"  - {name: cut0, protocol: udp, ports: [9003], user: {kind: source, ipv4: 0, ipv6: 0}}\n"
+	"  - {name: cut1, protocol: udp, ports: [9004], user: {kind: source, ipv4: 31, ipv6: 65}}\n";
 
-#define NOBODY NULL /* the packet has no user */
-#define V4     "198.51.100.7"
-#define V6     "2001:db8:1:2::"
+#define NOBODY        NULL /* the packet has no user */
+#define V4            "198.51.100.7"
+#define V6            "2001:db8:1:2::"
 #define NOT_MALFORMED MALFORMATIONS
 
 static const struct packet_case {
@@ -329,8 +330,9 @@ int main(void)
 	static struct CMUnitTest tests[CASES + 1];
 
 	for (size_t i = 0; i < CASES; i++)
-		tests[i] = (struct CMUnitTest){
-			.name = cases[i].frame, .test_func = test_packet, .initial_state = (void *)(uintptr_t)&cases[i]};
+		tests[i] = (struct CMUnitTest){.name = cases[i].frame,
+		                               .test_func = test_packet,
+		                               .initial_state = (void *)(uintptr_t)&cases[i]};
 	tests[CASES] = (struct CMUnitTest)cmocka_unit_test(test_truncations);
 	return cmocka_run_group_tests(tests, make, remove_world);
 }

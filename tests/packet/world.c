@@ -27,7 +27,8 @@ void world_apply(struct world *world, const char *yaml)
 	struct error err;
 
 	if (config_parse(yaml, strlen(yaml), &config, &faults) < 0)
-		fail("configuration:%u:%u: %s", faults.faults[0].mark.line, faults.faults[0].mark.column, faults.faults[0].text);
+		fail("configuration:%u:%u: %s", faults.faults[0].mark.line, faults.faults[0].mark.column,
+		     faults.faults[0].text);
 	if (datapath_apply(world->datapath, config, &err) < 0)
 		fail("%s", err.text);
 	config_free(config);
@@ -118,7 +119,8 @@ const struct user_detail *world_only_user(struct world *world, __u64 *packets, _
 				return NULL;
 			found = &dp->details[set].users[cell];
 			*packets = found->carried_packets + (dp->table[set].counts[cell] & COUNT_PACKETS_MASK);
-			*bytes = found->carried_bytes + (dp->table[set].counts[cell] >> COUNT_BYTES_SHIFT & COUNT_BYTES_MASK);
+			*bytes = found->carried_bytes +
+			         (dp->table[set].counts[cell] >> COUNT_BYTES_SHIFT & COUNT_BYTES_MASK);
 		}
 	}
 	return found;

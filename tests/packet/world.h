@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The real program in the real kernel, loaded under pins of its own, fed by BPF_PROG_RUN: no interface, no namespace. */
+/* The real program in the real kernel, loaded under pins of its own, fed by BPF_PROG_RUN: no interface, no namespace.
+ */
 #pragma once
 
 #include "datapath/datapath.h"
@@ -9,7 +10,8 @@ struct world {
 	char pins[64];
 };
 
-/* Loads the program with a configuration in YAML (without interfaces). Ends the program with a message where it cannot. */
+/* Loads the program with a configuration in YAML (without interfaces). Ends the program with a message where it cannot.
+ */
 void world_make(struct world *world, const char *yaml);
 void world_apply(struct world *world, const char *yaml);
 void world_remove(struct world *world);

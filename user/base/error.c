@@ -29,6 +29,6 @@ int error_prefix(struct error *err, int code, const char *format, ...)
 	va_end(arguments);
 	if (written >= 0 && (size_t)written < sizeof(err->text))
 		snprintf(err->text + written, sizeof(err->text) - (size_t)written, ": %.*s",
-			 (int)(sizeof(err->text) - (size_t)written - 3), inner.text);
+		         (int)(sizeof(err->text) - (size_t)written - 3), inner.text);
 	return code;
 }

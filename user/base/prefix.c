@@ -38,7 +38,7 @@ static bool parse_length(const char *text, unsigned bound, uint8_t *out)
 static void clear_host_bits(struct prefix *prefix)
 {
 	for (unsigned bit = prefix->length; bit < 128; bit++)
-		prefix->address[bit / 8] &= (uint8_t) ~(0x80U >> (bit % 8));
+		prefix->address[bit / 8] &= (uint8_t)~(0x80U >> (bit % 8));
 }
 
 int prefix_parse(const char *text, struct prefix *out, struct error *err)

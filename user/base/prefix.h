@@ -14,7 +14,7 @@
 
 struct prefix {
 	uint8_t address[16]; /* network order; bits beyond `length` are zero */
-	uint8_t length;	     /* leading bits that count, of 128: an IPv4 /24 has 120 */
+	uint8_t length;      /* leading bits that count, of 128: an IPv4 /24 has 120 */
 	bool ipv4;
 };
 

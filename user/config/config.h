@@ -11,12 +11,12 @@
 #include "base/error.h"
 #include "base/prefix.h"
 
-#define CONFIG_NAME_MAX 32	   /* a service's name with its terminating zero */
-#define CONFIG_SERVICES_MAX 1024   /* services beside the built-in `other` */
-#define CONFIG_PORTS_MAX 64	   /* ports and port ranges of one service */
-#define CONFIG_DESTINATIONS_MAX 64 /* destination prefixes of one service */
-#define CONFIG_INTERFACES_MAX 16
-#define CONFIG_FILE_MAX (1U << 20) /* bytes; a larger file is refused */
+#define CONFIG_NAME_MAX         32   /* a service's name with its terminating zero */
+#define CONFIG_SERVICES_MAX     1024 /* services beside the built-in `other` */
+#define CONFIG_PORTS_MAX        64   /* ports and port ranges of one service */
+#define CONFIG_DESTINATIONS_MAX 64   /* destination prefixes of one service */
+#define CONFIG_INTERFACES_MAX   16
+#define CONFIG_FILE_MAX         (1U << 20) /* bytes; a larger file is refused */
 
 /* The IANA protocol number is the value (RFC 8200 and the protocol-numbers registry). */
 enum config_protocol {
@@ -45,7 +45,8 @@ struct config_ports {
 /* What one user of weight 1 may send. */
 struct config_limit {
 	double packets_per_second; /* above 0; 0 where no limit is set */
-	double burst;		   /* packets beyond the pace, at least 1; where the file is silent a tenth of a second's packets, at least 1 */
+	double burst; /* packets beyond the pace, at least 1; where the file is silent a tenth of a second's packets, at
+	                 least 1 */
 };
 
 /* A name with its place in the file, so that what fails later can still point at the line. */
@@ -78,29 +79,32 @@ struct config {
 	size_t interfaces_count;
 	enum config_mode mode;
 	enum config_malformed malformed; /* what becomes of packets that cannot be parsed */
-	bool allow_generic;		 /* attach in generic mode where the driver has no native one */
+	bool allow_generic;              /* attach in generic mode where the driver has no native one */
 	struct config_listen listen;
-	uint64_t table_users; /* users that may be active at once */
+	uint64_t table_users;   /* users that may be active at once */
 	unsigned metrics_users; /* heaviest users a service that /metrics names */
 	struct config_service *services;
 	size_t services_count;
 };
 
-/* One fault of a file. `line` and `column` count from 1; both are 0 where the fault has no place (the file is missing). */
+/* One fault of a file. `line` and `column` count from 1; both are 0 where the fault has no place (the file is missing).
+ */
 struct config_fault {
 	struct config_mark mark;
 	char text[256]; /* what was found, what was expected */
 };
 
-/* All faults of one file, in the order of their places; at most CONFIG_FAULTS_MAX are kept, `count` is how many there were. */
+/* All faults of one file, in the order of their places; at most CONFIG_FAULTS_MAX are kept, `count` is how many there
+ * were. */
 #define CONFIG_FAULTS_MAX 50
 struct config_faults {
 	struct config_fault faults[CONFIG_FAULTS_MAX];
 	size_t count;
 };
 
-/* Reads and validates the file at `path`. Returns 0 with `*out` owned by the caller (config_free); or -EINVAL with every
- * fault in `*faults`; or another negative errno where the file could not be read, `*faults` then holding that one cause.
+/* Reads and validates the file at `path`. Returns 0 with `*out` owned by the caller (config_free); or -EINVAL with
+ * every fault in `*faults`; or another negative errno where the file could not be read, `*faults` then holding that one
+ * cause.
  * `*out` is left alone on failure. */
 int config_load(const char *path, struct config **out, struct config_faults *faults);
 

@@ -72,7 +72,7 @@ static json_t *reasons_document(const struct service_tallies *tallies)
 
 	for (int reason = 0; reason < REASONS; reason++)
 		json_object_set_new(document, reason_names[reason],
-				    json_integer((json_int_t)tallies->outcomes[OUTCOME_SPILLED + reason].packets));
+		                    json_integer((json_int_t)tallies->outcomes[OUTCOME_SPILLED + reason].packets));
 	return document;
 }
 
@@ -101,8 +101,8 @@ static json_t *service_document(struct daemon *daemon, unsigned number, struct e
 	if (observer_service(daemon->observer, number, &observed, err) < 0)
 		return NULL;
 	struct sums sums = sums_of(&observed.tallies);
-	json_t *document = json_pack("{s:s,s:s,s:s}", "name", datapath_catalogue(daemon->datapath)->names[number], "class",
-				     "normal", "mode", mode_name(policy->flags & POLICY_OBSERVE));
+	json_t *document = json_pack("{s:s,s:s,s:s}", "name", datapath_catalogue(daemon->datapath)->names[number],
+	                             "class", "normal", "mode", mode_name(policy->flags & POLICY_OBSERVE));
 	set_tally(document, "received", &sums.received);
 	set_tally(document, "passed", &sums.passed);
 	set_tally(document, "spilled", &sums.spilled);
@@ -142,12 +142,12 @@ static json_t *interfaces_document(const struct daemon *daemon)
 
 	for (size_t i = 0; i < count; i++) {
 		bool attached = links[i].index != 0;
-		json_array_append_new(interfaces,
-				      json_pack("{s:s,s:o,s:o,s:b,s:o}", "name", links[i].name, "index",
-						attached ? json_integer(links[i].index) : json_null(), "mode",
-						attached ? json_string(links[i].generic ? "generic" : "native") : json_null(),
-						"attached", attached, "since",
-						attached ? time_text(links[i].since_s) : json_null()));
+		json_array_append_new(
+			interfaces,
+			json_pack("{s:s,s:o,s:o,s:b,s:o}", "name", links[i].name, "index",
+		                  attached ? json_integer(links[i].index) : json_null(), "mode",
+		                  attached ? json_string(links[i].generic ? "generic" : "native") : json_null(),
+		                  "attached", attached, "since", attached ? time_text(links[i].since_s) : json_null()));
 	}
 	return interfaces;
 }
@@ -181,15 +181,15 @@ json_t *api_status(struct daemon *daemon, struct error *err)
 	}
 	for (size_t i = 0; i < count; i++)
 		generic |= links[i].index && links[i].generic;
-	return json_pack(
-		"{s:s,s:s,s:s,s:f,s:o,s:[{s:s,s:b,s:s}],s:{s:I,s:I,s:I,s:I},s:{s:b,s:i},s:o,s:o}", "version",
-		SPILLWAY_VERSION, "kernel", daemon->kernel, "mode", mode_name(daemon->config->mode == CONFIG_OBSERVE),
-		"uptime_seconds", floor(daemon_clock_s() - daemon->started_s), "interfaces", interfaces_document(daemon),
-		"features", "name", "native_xdp", "on", !generic, "why",
-		generic ? "a driver has no native XDP" : "every attached driver has it", "table", "cells",
-		(json_int_t)table.cells, "used", (json_int_t)table.used, "overflowed", (json_int_t)table.overflowed, "bytes",
-		(json_int_t)table.bytes, "controller", "alive", 1, "tick_milliseconds", OBSERVER_TICK_S * 1000, "malformed",
-		malformed, "services", services);
+	return json_pack("{s:s,s:s,s:s,s:f,s:o,s:[{s:s,s:b,s:s}],s:{s:I,s:I,s:I,s:I},s:{s:b,s:i},s:o,s:o}", "version",
+	                 SPILLWAY_VERSION, "kernel", daemon->kernel, "mode",
+	                 mode_name(daemon->config->mode == CONFIG_OBSERVE), "uptime_seconds",
+	                 floor(daemon_clock_s() - daemon->started_s), "interfaces", interfaces_document(daemon),
+	                 "features", "name", "native_xdp", "on", !generic, "why",
+	                 generic ? "a driver has no native XDP" : "every attached driver has it", "table", "cells",
+	                 (json_int_t)table.cells, "used", (json_int_t)table.used, "overflowed",
+	                 (json_int_t)table.overflowed, "bytes", (json_int_t)table.bytes, "controller", "alive", 1,
+	                 "tick_milliseconds", OBSERVER_TICK_S * 1000, "malformed", malformed, "services", services);
 }
 
 /* A user as people write one: the address, or the prefix that it was cut to. */
@@ -210,11 +210,11 @@ static json_t *user_document(struct daemon *daemon, unsigned number, const struc
 
 	user_text(policy, user, text);
 	return json_pack("{s:s,s:s,s:s,s:f,s:f,s:I,s:I,s:I,s:o,s:n}", "service",
-			 datapath_catalogue(daemon->datapath)->names[number], "user", text, "kind", "source",
-			 "packets_per_second", user->packets_per_second, "bytes_per_second", user->bytes_per_second,
-			 "passed_packets", (json_int_t)user->passed_packets, "spilled_packets",
-			 (json_int_t)user->spilled_packets, "shadow_packets", (json_int_t)user->shadow_packets,
-			 "limit_packets_per_second", level_number(policy), "tenured");
+	                 datapath_catalogue(daemon->datapath)->names[number], "user", text, "kind", "source",
+	                 "packets_per_second", user->packets_per_second, "bytes_per_second", user->bytes_per_second,
+	                 "passed_packets", (json_int_t)user->passed_packets, "spilled_packets",
+	                 (json_int_t)user->spilled_packets, "shadow_packets", (json_int_t)user->shadow_packets,
+	                 "limit_packets_per_second", level_number(policy), "tenured");
 }
 
 struct ranked_user {
@@ -287,7 +287,7 @@ int api_set(struct daemon *daemon, const json_t *wish, struct error *err)
 
 	if (!service || !daemon_service(daemon, service))
 		return error_set(err, -EINVAL, "service %s: there is none of that name: 'spillway services' lists them",
-				 service ? service : "?");
+		                 service ? service : "?");
 	if (json_object_get(wish, "capacity") || json_object_get(wish, "class"))
 		return error_set(err, -EINVAL, "capacity, class: not in this version: 'mode' and 'level' can be set");
 	if (!mode && !level)
@@ -322,19 +322,19 @@ static void metric_head(FILE *out, const char *name, const char *type, bool open
 }
 
 static void write_counters(FILE *out, const char *name, const char *service, const struct service_tallies *tallies,
-			   bool bytes)
+                           bool bytes)
 {
 	struct sums sums = sums_of(tallies);
 
 	fprintf(out, "%s{service=\"%s\",verdict=\"passed\",reason=\"\"} %llu\n", name, service,
-		(unsigned long long)(bytes ? sums.passed.bytes : sums.passed.packets));
+	        (unsigned long long)(bytes ? sums.passed.bytes : sums.passed.packets));
 	for (int reason = 0; reason < REASONS; reason++) {
 		const struct tally *spilled = &tallies->outcomes[OUTCOME_SPILLED + reason];
 		const struct tally *shadow = &tallies->outcomes[OUTCOME_SHADOW + reason];
 		fprintf(out, "%s{service=\"%s\",verdict=\"spilled\",reason=\"%s\"} %llu\n", name, service,
-			reason_names[reason], (unsigned long long)(bytes ? spilled->bytes : spilled->packets));
+		        reason_names[reason], (unsigned long long)(bytes ? spilled->bytes : spilled->packets));
 		fprintf(out, "%s{service=\"%s\",verdict=\"shadow\",reason=\"%s\"} %llu\n", name, service,
-			reason_names[reason], (unsigned long long)(bytes ? shadow->bytes : shadow->packets));
+		        reason_names[reason], (unsigned long long)(bytes ? shadow->bytes : shadow->packets));
 	}
 }
 
@@ -345,7 +345,8 @@ static int write_services(struct daemon *daemon, FILE *out, bool open_metrics, s
 	static const struct {
 		const char *name, *type, *help;
 	} families[] = {
-		{"spillway_packets_total", "counter", "Packets by service and verdict. Shadow packets also count as passed."},
+		{"spillway_packets_total", "counter",
+	         "Packets by service and verdict. Shadow packets also count as passed."},
 		{"spillway_bytes_total", "counter", "Bytes by service and verdict. Shadow bytes also count as passed."},
 		{"spillway_level_packets_per_second", "gauge", "What one user of weight 1 may send to the service."},
 		{"spillway_active_users", "gauge", "Users that sent something within the last two seconds."},
@@ -368,11 +369,12 @@ static int write_services(struct daemon *daemon, FILE *out, bool open_metrics, s
 				fprintf(out, "%s{service=\"%s\"} %.10g\n", name, service, policy_limit(policy));
 			else if (family == 3)
 				fprintf(out, "%s{service=\"%s\"} %zu\n", name, service, observed[n].active_users);
-			for (size_t i = 0; family == 4 && i < observed[n].heaviest_count && i < daemon->config->metrics_users; i++) {
+			for (size_t i = 0;
+			     family == 4 && i < observed[n].heaviest_count && i < daemon->config->metrics_users; i++) {
 				char user[PREFIX_TEXT_MAX];
 				user_text(policy, &observed[n].heaviest[i], user);
 				fprintf(out, "%s{service=\"%s\",user=\"%s\"} %.10g\n", name, service, user,
-					observed[n].heaviest[i].packets_per_second);
+				        observed[n].heaviest[i].packets_per_second);
 			}
 		}
 	}
@@ -389,14 +391,15 @@ static int write_host(struct daemon *daemon, FILE *out, bool open_metrics, struc
 	if (failure)
 		return failure;
 	metric_head(out, "spillway_malformed_packets_total", "counter", open_metrics,
-		    "Packets that could not be parsed, by what is wrong with them.");
+	            "Packets that could not be parsed, by what is wrong with them.");
 	for (int why = 0; why < MALFORMATIONS; why++)
 		fprintf(out, "spillway_malformed_packets_total{kind=\"%s\"} %llu\n", malformation_names[why],
-			(unsigned long long)malformed[why].packets);
-	metric_head(out, "spillway_interface_attached", "gauge", open_metrics, "1 where packets of the interface are judged.");
+		        (unsigned long long)malformed[why].packets);
+	metric_head(out, "spillway_interface_attached", "gauge", open_metrics,
+	            "1 where packets of the interface are judged.");
 	for (size_t i = 0; i < count; i++)
 		fprintf(out, "spillway_interface_attached{interface=\"%s\",mode=\"%s\"} %d\n", links[i].name,
-			links[i].generic ? "generic" : "native", links[i].index != 0);
+		        links[i].generic ? "generic" : "native", links[i].index != 0);
 	metric_head(out, "spillway_build_info", "gauge", open_metrics, "Always 1; the labels say what runs.");
 	fprintf(out, "spillway_build_info{version=\"%s\",kernel=\"%s\"} 1\n", SPILLWAY_VERSION, daemon->kernel);
 	return 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The documents that the daemon gives, and the one that it takes (README: "JSON"). Documents belong to the caller; NULL with
- * `err` set where a counter could not be read. */
+/* The documents that the daemon gives, and the one that it takes (README: "JSON"). Documents belong to the caller; NULL
+ * with `err` set where a counter could not be read. */
 #pragma once
 
 #include <jansson.h>

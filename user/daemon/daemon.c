@@ -40,14 +40,14 @@ static int read_config(const struct daemon_options *options, struct config **out
 		return error_set(err, -ENOMEM, "configuration: no memory");
 
 	int failure = options->config_path ? config_load(options->config_path, &config, faults)
-					   : config_parse(nothing, sizeof(nothing) - 1, &config, faults);
+	                                   : config_parse(nothing, sizeof(nothing) - 1, &config, faults);
 	if (failure) {
 		size_t written = 0;
 		for (size_t i = 0; i < faults->count && i < CONFIG_FAULTS_MAX && written < sizeof(err->text) - 1; i++) {
 			char line[512];
 			config_fault_format(options->config_path, &faults->faults[i], line, sizeof(line));
 			written += (size_t)snprintf(err->text + written, sizeof(err->text) - written, "%s%s",
-						    i ? "\n" : "", line);
+			                            i ? "\n" : "", line);
 		}
 		return failure;
 	}
@@ -77,7 +77,8 @@ static void overrides_drop_lapsed(struct daemon *daemon, double now_s)
 		if (!override->until_s || override->until_s > now_s)
 			daemon->overrides[kept++] = *override;
 		else
-			log_notice("service %s: override has lapsed, the configuration counts again", override->service);
+			log_notice("service %s: override has lapsed, the configuration counts again",
+			           override->service);
 	}
 	daemon->overrides_count = kept;
 }
@@ -85,8 +86,7 @@ static void overrides_drop_lapsed(struct daemon *daemon, double now_s)
 /* The configuration as it is in force: the file's with the overrides laid over it. */
 static int apply(struct daemon *daemon, struct config *config, struct error *err)
 {
-	_cleanup_free_ struct config_service *services =
-		calloc(config->services_count + 1, sizeof(*config->services));
+	_cleanup_free_ struct config_service *services = calloc(config->services_count + 1, sizeof(*config->services));
 	struct config effective = *config;
 	if (!services)
 		return error_set(err, -ENOMEM, "configuration: no memory");
@@ -102,9 +102,10 @@ static int apply(struct daemon *daemon, struct config *config, struct error *err
 			if (override->has_mode)
 				services[j].mode = override->mode;
 			if (override->has_level) {
-				double seconds = services[j].limit.packets_per_second > 0
-							 ? services[j].limit.burst / services[j].limit.packets_per_second
-							 : 0.1;
+				double seconds =
+					services[j].limit.packets_per_second > 0
+						? services[j].limit.burst / services[j].limit.packets_per_second
+						: 0.1;
 				services[j].limit.packets_per_second = override->level_pps;
 				services[j].limit.burst = override->level_pps * seconds;
 			}
@@ -153,7 +154,8 @@ int daemon_reload(struct daemon *daemon, struct error *err)
 		return failure;
 	}
 	if (config->table_users != daemon->config->table_users)
-		log_warning("table.users: the table keeps its size while it is pinned: 'spillway unload' and 'run' change it");
+		log_warning("table.users: the table keeps its size while it is pinned: 'spillway unload' and 'run' "
+		            "change it");
 	detach_unconfigured(daemon, config);
 	config_free(daemon->config);
 	daemon->config = config;
@@ -171,7 +173,7 @@ int daemon_override(struct daemon *daemon, const struct override *override, stru
 			slot = &daemon->overrides[i];
 	if (!slot && count == DAEMON_OVERRIDES_MAX)
 		return error_set(err, -E2BIG, "more than %d services are overridden: change the configuration instead",
-				 DAEMON_OVERRIDES_MAX);
+		                 DAEMON_OVERRIDES_MAX);
 	if (!slot) {
 		slot = &daemon->overrides[daemon->overrides_count++];
 		*slot = (struct override){0};
@@ -238,8 +240,8 @@ static void announce(const struct daemon *daemon)
 	const struct datapath_link *links = datapath_links(daemon->datapath, &count);
 
 	log_notice("%s: room for %zu users, %.1f MiB of kernel memory%s",
-		   daemon->config->mode == CONFIG_OBSERVE ? "observing, nothing is dropped" : "enforcing", table.cells,
-		   (double)table.bytes / (1 << 20), datapath_adopted(daemon->datapath) ? "; state adopted" : "");
+	           daemon->config->mode == CONFIG_OBSERVE ? "observing, nothing is dropped" : "enforcing", table.cells,
+	           (double)table.bytes / (1 << 20), datapath_adopted(daemon->datapath) ? "; state adopted" : "");
 	for (size_t i = 0; i < count; i++)
 		log_notice("interface %s: attached in %s mode", links[i].name, links[i].generic ? "generic" : "native");
 	sd_notify(0, "READY=1");
@@ -248,8 +250,8 @@ static void announce(const struct daemon *daemon)
 static int open_datapath(struct daemon *daemon, struct error *err)
 {
 	struct datapath_options options = {.pins = daemon->options.pins,
-					   .table_users = daemon->config->table_users,
-					   .allow_generic = daemon->config->allow_generic};
+	                                   .table_users = daemon->config->table_users,
+	                                   .allow_generic = daemon->config->allow_generic};
 
 	int failure = datapath_open(&daemon->datapath, &options, err);
 	if (!failure)

@@ -14,10 +14,10 @@
 
 struct daemon_options {
 	const char *config_path; /* NULL: no file, what the command line says is all */
-	const char *interface;	 /* NULL: those of the file */
+	const char *interface;   /* NULL: those of the file */
 	const char *socket;
 	const char *pins;
-	bool observe;	     /* drop nothing, whatever the file says */
+	bool observe;        /* drop nothing, whatever the file says */
 	bool detach_on_exit; /* else shedding goes on without the daemon */
 };
 

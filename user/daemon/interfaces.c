@@ -21,7 +21,8 @@ static void reconcile(struct daemon *daemon)
 	struct error err;
 
 	if (datapath_drop_stale_links(daemon->datapath))
-		log_warning("an interface is gone, or another bears its name: its packets are not judged until it is back");
+		log_warning(
+			"an interface is gone, or another bears its name: its packets are not judged until it is back");
 	for (size_t i = 0; i < daemon->config->interfaces_count; i++) {
 		const char *name = daemon->config->interfaces[i];
 		size_t count;
@@ -58,8 +59,10 @@ int interfaces_watch_new(struct interfaces_watch **out, struct daemon *daemon, s
 	watch->daemon = daemon;
 	watch->netlink = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
 	if (!watch->netlink || mnl_socket_bind(watch->netlink, RTMGRP_LINK, MNL_SOCKET_AUTOPID) < 0)
-		return error_set(err, -errno, "interfaces: cannot listen to the kernel's link messages: %s", strerror(errno));
-	watch->event = event_new(daemon->loop, mnl_socket_get_fd(watch->netlink), EV_READ | EV_PERSIST, on_message, watch);
+		return error_set(err, -errno, "interfaces: cannot listen to the kernel's link messages: %s",
+		                 strerror(errno));
+	watch->event =
+		event_new(daemon->loop, mnl_socket_get_fd(watch->netlink), EV_READ | EV_PERSIST, on_message, watch);
 	if (!watch->event || event_add(watch->event, NULL) < 0)
 		return error_set(err, -ENOMEM, "interfaces: cannot watch");
 	*out = TAKE_PTR(watch);

@@ -18,12 +18,12 @@
 #define REQUEST_BYTES_MAX 65536
 #define HEADER_BYTES_MAX  16384
 #define REQUEST_TIMEOUT_S 5
-#define USERS_DEFAULT	  20
+#define USERS_DEFAULT     20
 
 struct server {
 	struct daemon *daemon;
 	struct evhttp *control; /* the UNIX socket */
-	struct evhttp *web;	/* TCP; NULL where it is off */
+	struct evhttp *web;     /* TCP; NULL where it is off */
 	char socket[108];
 };
 
@@ -96,7 +96,7 @@ static void on_metrics(struct evhttp_request *request, void *argument)
 	}
 	reply(request, 200,
 	      open_metrics ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
-			   : "text/plain; version=0.0.4; charset=utf-8",
+	                   : "text/plain; version=0.0.4; charset=utf-8",
 	      text);
 	free(text);
 }
@@ -163,7 +163,8 @@ static void on_users(struct evhttp_request *request, void *argument)
 		error_set(&err, 0, "service %s: there is none of that name: 'spillway services' lists them", service);
 		reply_error(request, 404, &err);
 	} else {
-		answer(request, api_users(server->daemon, service, limit ? strtoul(limit, NULL, 10) : USERS_DEFAULT, &err),
+		answer(request,
+		       api_users(server->daemon, service, limit ? strtoul(limit, NULL, 10) : USERS_DEFAULT, &err),
 		       &err);
 	}
 	evhttp_clear_headers(&query);
@@ -258,7 +259,8 @@ static int listen_unix(struct server *server, struct error *err)
 	char parent[PATH_MAX];
 
 	if (strlen(path) >= sizeof(address.sun_path))
-		return error_set(err, -ENAMETOOLONG, "socket %s: longer than %zu bytes", path, sizeof(address.sun_path) - 1);
+		return error_set(err, -ENAMETOOLONG, "socket %s: longer than %zu bytes", path,
+		                 sizeof(address.sun_path) - 1);
 	strcpy(address.sun_path, path);
 	snprintf(parent, sizeof(parent), "%s", path);
 	char *slash = strrchr(parent, '/');
@@ -269,13 +271,15 @@ static int listen_unix(struct server *server, struct error *err)
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	/* Ours by the lock on the pins, so that a socket that lies here is a dead daemon's; one that answers is not. */
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
-		return error_set(err, -EADDRINUSE, "socket %s: another daemon answers there: name another with --socket", path);
+		return error_set(err, -EADDRINUSE,
+		                 "socket %s: another daemon answers there: name another with --socket", path);
 	unlink(path);
 	mode_t mask = umask(0117);
 	int bound = fd < 0 ? -1 : bind(fd, (struct sockaddr *)&address, sizeof(address));
 	umask(mask);
 	if (bound < 0 || listen(fd, 128) < 0)
-		return error_set(err, -errno, "socket %s: cannot listen: %s: name another with --socket", path, strerror(errno));
+		return error_set(err, -errno, "socket %s: cannot listen: %s: name another with --socket", path,
+		                 strerror(errno));
 	if (evhttp_accept_socket(server->control, fd) < 0)
 		return error_set(err, -ENOMEM, "socket %s: cannot accept", path);
 	strcpy(server->socket, path);
@@ -300,9 +304,10 @@ int server_new(struct server **out, struct daemon *daemon, struct error *err)
 	if (listen_on->on) {
 		server->web = http_new(server, false);
 		if (!server->web || evhttp_bind_socket(server->web, listen_on->host, listen_on->port) < 0)
-			return error_set(err, -EADDRINUSE,
-					 "listen %s:%u: cannot listen: %s: name another address under 'listen:', or null",
-					 listen_on->host, listen_on->port, strerror(errno));
+			return error_set(
+				err, -EADDRINUSE,
+				"listen %s:%u: cannot listen: %s: name another address under 'listen:', or null",
+				listen_on->host, listen_on->port, strerror(errno));
 	}
 	*out = TAKE_PTR(server);
 	return 0;

@@ -72,14 +72,14 @@ static int node_new(struct builder *builder, struct error *err)
 {
 	if (builder->nodes + 1 >= NODES_MAX)
 		return error_set(err, -E2BIG,
-				 "destinations: more than %u trie nodes are needed: use fewer or shorter prefixes",
-				 NODES_MAX - 1);
+		                 "destinations: more than %u trie nodes are needed: use fewer or shorter prefixes",
+		                 NODES_MAX - 1);
 	return (int)++builder->nodes;
 }
 
 /* Enters a prefix below `node`, whose step is the address's byte `byte`. Prefixes of one port never overlap. */
 static int node_enter(struct builder *builder, unsigned node, unsigned byte, const struct claim *claim,
-		      struct error *err)
+                      struct error *err)
 {
 	for (;;) {
 		__u16 *leaves = builder->slot->nodes[node].leaves;
@@ -102,7 +102,7 @@ static int node_enter(struct builder *builder, unsigned node, unsigned byte, con
 }
 
 static int root_fill(struct builder *builder, struct destination_root *root, const struct claim *claims, size_t count,
-		     struct error *err)
+                     struct error *err)
 {
 	__u8 mask[16] = {0};
 	unsigned skip = shared_bytes(claims, count);
@@ -134,9 +134,11 @@ static int row_new(struct builder *builder, const size_t *services, size_t count
 {
 	_cleanup_free_ struct claim *claims = calloc(count * CONFIG_DESTINATIONS_MAX, sizeof(*claims));
 	if (!claims)
-		return error_set(err, -ENOMEM, "destinations: no memory for %zu prefixes", count * CONFIG_DESTINATIONS_MAX);
+		return error_set(err, -ENOMEM, "destinations: no memory for %zu prefixes",
+		                 count * CONFIG_DESTINATIONS_MAX);
 	if (builder->roots >= ROOTS_MAX)
-		return error_set(err, -E2BIG, "destinations: more than %u groups of ports have their own: use fewer", ROOTS_MAX);
+		return error_set(err, -E2BIG, "destinations: more than %u groups of ports have their own: use fewer",
+		                 ROOTS_MAX);
 
 	for (int ipv6 = 0; ipv6 < 2; ipv6++) {
 		size_t claimed = 0;
@@ -145,7 +147,7 @@ static int row_new(struct builder *builder, const size_t *services, size_t count
 			for (size_t j = 0; j < service->destinations_count; j++)
 				if (service->destinations[j].ipv4 != ipv6)
 					claims[claimed++] = (struct claim){&service->destinations[j],
-									   builder->numbers[services[i]]};
+					                                   builder->numbers[services[i]]};
 		}
 		if (!claimed)
 			continue;
@@ -191,7 +193,7 @@ static void boundaries_mark(const struct config *config, enum port_table table, 
 }
 
 int classifier_compile(const struct config *config, const struct catalogue_slot *catalogue,
-		       struct classifier_slot *slot, struct error *err)
+                       struct classifier_slot *slot, struct error *err)
 {
 	_cleanup_free_ bool *marks = calloc(PORTS + 1, sizeof(*marks));
 	_cleanup_free_ __u16 *numbers = calloc(config->services_count + 1, sizeof(*numbers));
@@ -217,7 +219,7 @@ int classifier_compile(const struct config *config, const struct catalogue_slot 
 }
 
 unsigned classifier_lookup(const struct classifier_slot *slot, enum port_table table, unsigned port, bool ipv6,
-			   const __u8 destination[16])
+                           const __u8 destination[16])
 {
 	unsigned row = slot->rows[table][port];
 	if (!(row & ROW_HAS_DESTINATIONS))

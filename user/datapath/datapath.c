@@ -18,13 +18,14 @@
 #include "datapath/internal.h"
 #include "datapath/pins.h"
 
-#define CELLS_PER_USER 2 /* sets fill unevenly: with twice the cells, 3 % of users meet a full set when all are active */
+#define CELLS_PER_USER \
+	2 /* sets fill unevenly: with twice the cells, 3 % of users meet a full set when all are active */
 
 /* The last lines that libbpf had to say, kept for the error and not for the terminal. */
 static char libbpf_words[512];
 
 __attribute__((format(printf, 2, 0))) static int keep_libbpf_words(enum libbpf_print_level level, const char *format,
-								   va_list arguments)
+                                                                   va_list arguments)
 {
 	char line[512];
 
@@ -73,14 +74,16 @@ static int check_version(const char *pins, struct error *err)
 	pins_path(pins, "live_words", path);
 	_cleanup_close_ int fd = bpf_obj_get(path);
 	if (fd < 0)
-		return errno == ENOENT ? 0
-				       : error_set(err, -errno, "%s: cannot open: %s: run as root", path, strerror(errno));
+		return errno == ENOENT
+		               ? 0
+		               : error_set(err, -errno, "%s: cannot open: %s: run as root", path, strerror(errno));
 	if (bpf_obj_get_info_by_fd(fd, &map, &size) < 0 || map.value_size != sizeof(live) ||
 	    bpf_map_lookup_elem(fd, &first, &live) < 0 || (live.abi != 0 && live.abi != SPILLWAY_ABI))
-		return error_set(err, -ESTALE,
-				 "%s: state of another spillway version (this is %d) is pinned: 'spillway unload' removes it, "
-				 "with its counters and users",
-				 pins, SPILLWAY_ABI);
+		return error_set(
+			err, -ESTALE,
+			"%s: state of another spillway version (this is %d) is pinned: 'spillway unload' removes it, "
+			"with its counters and users",
+			pins, SPILLWAY_ABI);
 	return 0;
 }
 
@@ -88,7 +91,8 @@ static int set_pins(struct datapath *dp, const char *pins, struct error *err)
 {
 	struct bpf_map *map;
 
-	bpf_object__for_each_map(map, dp->skeleton->obj) {
+	bpf_object__for_each_map(map, dp->skeleton->obj)
+	{
 		char path[PATH_MAX];
 		if (strchr(bpf_map__name(map), '.')) /* constants of this very program */
 			continue;
@@ -120,12 +124,14 @@ static int load(struct datapath *dp, const struct datapath_options *options, str
 		return failure;
 	failure = spillway_bpf__load(dp->skeleton);
 	if (failure == -EPERM || failure == -EACCES)
-		return error_set(err, failure, "kernel programs: not permitted: run as root, or with CAP_BPF, CAP_NET_ADMIN "
-					       "and CAP_PERFMON");
+		return error_set(err, failure,
+		                 "kernel programs: not permitted: run as root, or with CAP_BPF, CAP_NET_ADMIN "
+		                 "and CAP_PERFMON");
 	if (failure)
-		return error_set(err, failure, "kernel programs: the kernel refused them: %s (%s): kernel 5.15 with BTF is "
-					       "the oldest that will do",
-				 strerror(-failure), libbpf_words);
+		return error_set(err, failure,
+		                 "kernel programs: the kernel refused them: %s (%s): kernel 5.15 with BTF is "
+		                 "the oldest that will do",
+		                 strerror(-failure), libbpf_words);
 	return 0;
 }
 
@@ -156,8 +162,8 @@ static int map_memory(struct datapath *dp, struct error *err)
 	return 0;
 }
 
-/* First use of fresh maps: hash keys, and every cell's time long past. `abi` is written last: a start that was cut short
- * is done again from here. */
+/* First use of fresh maps: hash keys, and every cell's time long past. `abi` is written last: a start that was cut
+ * short is done again from here. */
 static int initialise(struct datapath *dp, struct error *err)
 {
 	struct live *live = dp->live;
@@ -269,9 +275,8 @@ int datapath_apply(struct datapath *dp, const struct config *config, struct erro
 	const struct catalogue_slot *before = datapath_catalogue(dp);
 	unsigned policy_slot = !LIVE_POLICY_SLOT(dp->live->active);
 	unsigned classifier_slot = !LIVE_CLASSIFIER_SLOT(dp->live->active);
-	struct image_context context = {.previous = before,
-					.service_key = dp->live->hash_keys[HASH_KEYS - 1],
-					.jiffy_ns = dp->jiffy_ns};
+	struct image_context context = {
+		.previous = before, .service_key = dp->live->hash_keys[HASH_KEYS - 1], .jiffy_ns = dp->jiffy_ns};
 
 	int failure = image_compile(config, &context, &image, err);
 	if (!failure)
@@ -282,7 +287,7 @@ int datapath_apply(struct datapath *dp, const struct config *config, struct erro
 		if (image->catalogue.names[service][0] &&
 		    strcmp(image->catalogue.names[service], before->names[service]) != 0 && clear_tallies(dp, service))
 			return error_set(err, -errno, "counters of service %s: cannot clear: %s",
-					 image->catalogue.names[service], strerror(errno));
+			                 image->catalogue.names[service], strerror(errno));
 
 	dp->policies[policy_slot] = image->policies;
 	dp->classifiers[classifier_slot] = image->classifier;
@@ -337,9 +342,9 @@ int datapath_read_malformations(struct datapath *dp, struct tally out[MALFORMATI
 struct table_view datapath_table(const struct datapath *dp)
 {
 	return (struct table_view){.sets = dp->table,
-				   .details = dp->details,
-				   .count = dp->sets,
-				   .bytes = dp->sets * (sizeof(struct meter_set) + sizeof(struct set_details))};
+	                           .details = dp->details,
+	                           .count = dp->sets,
+	                           .bytes = dp->sets * (sizeof(struct meter_set) + sizeof(struct set_details))};
 }
 
 int datapath_clock(struct datapath *dp, __u64 *out_ns, struct error *err)

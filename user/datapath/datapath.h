@@ -1,35 +1,35 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The kernel side as one thing: programs, maps, links and their pins. The only code that knows libbpf. State lives pinned
- * in a directory of bpffs; whoever opens it adopts what is there, and leaves it there on closing. */
+/* The kernel side as one thing: programs, maps, links and their pins. The only code that knows libbpf. State lives
+ * pinned in a directory of bpffs; whoever opens it adopts what is there, and leaves it there on closing. */
 #pragma once
 
 #include <net/if.h>
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "bpf/abi.h"
 #include "base/error.h"
+#include "bpf/abi.h"
 #include "config/config.h"
 
 struct datapath;
 
 struct datapath_options {
-	const char *pins;	/* the directory, on bpffs; made when missing */
-	uint64_t table_users;	/* room for so many active at once; an adopted table keeps its own size */
-	bool allow_generic;	/* attach in generic mode where the driver has no native one */
+	const char *pins;     /* the directory, on bpffs; made when missing */
+	uint64_t table_users; /* room for so many active at once; an adopted table keeps its own size */
+	bool allow_generic;   /* attach in generic mode where the driver has no native one */
 };
 
 /* What is attached to an interface. */
 struct datapath_link {
 	char name[IF_NAMESIZE]; /* as configured */
-	unsigned index;		/* of the device; 0: not attached */
+	unsigned index;         /* of the device; 0: not attached */
 	bool generic;
 	long long since_s; /* wall clock, when this daemon attached or adopted it */
 };
 
-/* Opens the directory for this process alone, adopts or makes the maps, loads the program. Nothing is attached yet. Returns
- * 0 with `*out` owned by the caller (datapath_close), or -errno: -EBUSY where another daemon has the directory, -EPERM
- * without the rights, -ESTALE where the pinned state is of another version. */
+/* Opens the directory for this process alone, adopts or makes the maps, loads the program. Nothing is attached yet.
+ * Returns 0 with `*out` owned by the caller (datapath_close), or -errno: -EBUSY where another daemon has the directory,
+ * -EPERM without the rights, -ESTALE where the pinned state is of another version. */
 int datapath_open(struct datapath **out, const struct datapath_options *options, struct error *err);
 
 /* Leaves everything pinned and at work. */
@@ -76,6 +76,6 @@ int datapath_clock(struct datapath *dp, __u64 *out_ns, struct error *err);
 /* Whether an earlier daemon's state was found and adopted. */
 bool datapath_adopted(const struct datapath *dp);
 
-/* Detaches and unpins everything under `pins`, whoever attached it and whatever state it is in. -EBUSY where a daemon has
- * the directory. Returns 0 also where nothing is there. */
+/* Detaches and unpins everything under `pins`, whoever attached it and whatever state it is in. -EBUSY where a daemon
+ * has the directory. Returns 0 also where nothing is there. */
 int datapath_unload(const char *pins, struct error *err);

@@ -10,7 +10,7 @@
 #include "datapath/classifier.h"
 
 #define NS_PER_SECOND 1e9
-#define UNLIMITED_NS (1ULL << 46) /* a tolerance that no TAT reaches */
+#define UNLIMITED_NS  (1ULL << 46) /* a tolerance that no TAT reaches */
 
 int catalogue_find(const struct catalogue_slot *catalogue, const char *name)
 {
@@ -31,9 +31,10 @@ static int catalogue_free_number(const struct catalogue_slot *now, const struct 
 	return -1;
 }
 
-/* Services that go on keep their numbers, and with them their counters and their users; then the new ones are seated. */
+/* Services that go on keep their numbers, and with them their counters and their users; then the new ones are seated.
+ */
 static void catalogue_fill(struct catalogue_slot *catalogue, const struct config *config,
-			   const struct catalogue_slot *previous)
+                           const struct catalogue_slot *previous)
 {
 	strcpy(catalogue->names[SERVICE_OTHER], "other");
 	for (int pass = 0; pass < 2; pass++) {
@@ -79,7 +80,7 @@ static void mask_set(__u64 mask[2], unsigned length)
 }
 
 static void policy_fill(struct policy *policy, const struct config_service *service, __u32 number,
-			const struct image_context *context)
+                        const struct image_context *context)
 {
 	policy->service = number;
 	policy->seed = (number + 1) * context->service_key;
@@ -110,7 +111,7 @@ static const struct policy *tightest_policy(const struct config *config, const s
 }
 
 int image_compile(const struct config *config, const struct image_context *context, struct image **out,
-		  struct error *err)
+                  struct error *err)
 {
 	_cleanup_free_ struct image *image = calloc(1, sizeof(*image));
 	if (!image)

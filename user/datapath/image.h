@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A configuration compiled to what the kernel programs read: pure, no I/O. The data path writes it into the idle slots. */
+/* A configuration compiled to what the kernel programs read: pure, no I/O. The data path writes it into the idle slots.
+ */
 #pragma once
 
-#include "bpf/abi.h"
 #include "base/error.h"
+#include "bpf/abi.h"
 #include "config/config.h"
 
 struct image {
@@ -15,14 +16,14 @@ struct image {
 /* What the compilation depends on beside the configuration. */
 struct image_context {
 	const struct catalogue_slot *previous; /* services that are there keep their numbers; NULL: none are */
-	__u64 service_key;		       /* of the users' hash: live.hash_keys[HASH_KEYS - 1] */
-	__u64 jiffy_ns;			       /* a burst is never less than two jiffies' worth */
+	__u64 service_key;                     /* of the users' hash: live.hash_keys[HASH_KEYS - 1] */
+	__u64 jiffy_ns;                        /* a burst is never less than two jiffies' worth */
 };
 
-/* Compiles `config`. Returns 0 with `*out` owned by the caller (free), or -ENOMEM, or -E2BIG where the destinations need
- * more room than the classifier has. */
+/* Compiles `config`. Returns 0 with `*out` owned by the caller (free), or -ENOMEM, or -E2BIG where the destinations
+ * need more room than the classifier has. */
 int image_compile(const struct config *config, const struct image_context *context, struct image **out,
-		  struct error *err);
+                  struct error *err);
 
 /* The number of the service called `name`, or -1. `other` is 0. */
 int catalogue_find(const struct catalogue_slot *catalogue, const char *name);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Attaching to interfaces, and keeping the right ones. A link is pinned by its device's index: names change, and may hold
- * characters that bpffs refuses. */
+/* Attaching to interfaces, and keeping the right ones. A link is pinned by its device's index: names change, and may
+ * hold characters that bpffs refuses. */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -80,25 +80,29 @@ static int attach_new(struct datapath *dp, const char *name, unsigned device, st
 	if ((fd == -EOPNOTSUPP || fd == -EINVAL) && dp->allow_generic) {
 		fd = link_create(dp, device, XDP_FLAGS_SKB_MODE);
 		if (fd >= 0)
-			log_warning("interface %s: its driver has no native XDP: attached in generic mode, several times slower",
-				    name);
+			log_warning("interface %s: its driver has no native XDP: attached in generic mode, several "
+			            "times slower",
+			            name);
 	}
 	if (fd == -EBUSY) {
 		occupant(device, holder);
-		return error_set(err, -EBUSY, "interface %s: another XDP program is attached (%s): detach it with 'ip link set "
-					      "dev %s xdp off' or by its owner",
-				 name, holder, name);
+		return error_set(err, -EBUSY,
+		                 "interface %s: another XDP program is attached (%s): detach it with 'ip link set "
+		                 "dev %s xdp off' or by its owner",
+		                 name, holder, name);
 	}
 	if (fd == -EOPNOTSUPP || fd == -EINVAL)
-		return error_set(err, fd, "interface %s: its driver has no native XDP: set 'allow_generic: true' to attach in "
-					  "generic mode",
-				 name);
+		return error_set(err, fd,
+		                 "interface %s: its driver has no native XDP: set 'allow_generic: true' to attach in "
+		                 "generic mode",
+		                 name);
 	if (fd < 0)
 		return error_set(err, fd, "interface %s: cannot attach: %s", name, strerror(-fd));
 
 	link_path(dp, device, path);
 	if (bpf_obj_pin(fd, path) < 0)
-		return error_set(err, -errno, "%s: cannot pin the link to interface %s: %s", path, name, strerror(errno));
+		return error_set(err, -errno, "%s: cannot pin the link to interface %s: %s", path, name,
+		                 strerror(errno));
 	return TAKE_FD(fd);
 }
 
@@ -111,8 +115,7 @@ static int attach_adopt(struct datapath *dp, unsigned device)
 	_cleanup_close_ int fd = bpf_obj_get(path);
 	if (fd < 0)
 		return -ENOENT;
-	if (link_device(fd) == device &&
-	    bpf_link_update(fd, bpf_program__fd(dp->skeleton->progs.spillway), NULL) == 0)
+	if (link_device(fd) == device && bpf_link_update(fd, bpf_program__fd(dp->skeleton->progs.spillway), NULL) == 0)
 		return TAKE_FD(fd);
 	unlink(path);
 	return -ENOENT;
@@ -191,7 +194,7 @@ bool datapath_drop_stale_links(struct datapath *dp)
 		unsigned named = if_nametoindex(link->name);
 		char now[IF_NAMESIZE];
 		if (!link->index || (link_device(dp->link_fds[i]) == link->index &&
-				     (named == link->index || (!named && if_indextoname(link->index, now)))))
+		                     (named == link->index || (!named && if_indextoname(link->index, now)))))
 			continue; /* a device that was merely renamed stays protected until another bears its name */
 		link_drop(dp, i);
 		dropped = true;
@@ -253,6 +256,7 @@ int datapath_unload(const char *pins, struct error *err)
 	if (failure)
 		return failure;
 	if (rmdir(pins) < 0)
-		return error_set(err, -errno, "%s: cannot remove: %s: remove what else is in it", pins, strerror(errno));
+		return error_set(err, -errno, "%s: cannot remove: %s: remove what else is in it", pins,
+		                 strerror(errno));
 	return 0;
 }

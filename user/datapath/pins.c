@@ -35,7 +35,7 @@ static int bpffs_mount(const char *dir, struct error *err)
 		return error_set(err, -EINVAL, "%s: not on a BPF file system: name a directory below " BPFFS, dir);
 	if (mount("bpf", BPFFS, "bpf", 0, "mode=0700") < 0)
 		return error_set(err, -errno, BPFFS ": cannot mount the BPF file system: %s: mount it, or run as root",
-				 strerror(errno));
+		                 strerror(errno));
 	return 0;
 }
 
@@ -46,10 +46,11 @@ static int check_ours(int fd, const char *dir, struct error *err)
 	if (fstat(fd, &status) < 0)
 		return error_set(err, -errno, "%s: %s", dir, strerror(errno));
 	if (status.st_uid != geteuid() || status.st_mode & 022)
-		return error_set(err, -EPERM,
-				 "%s: belongs to user %u with mode %03o: others could change what is pinned there: remove it, "
-				 "or name another with --pins",
-				 dir, status.st_uid, status.st_mode & 0777);
+		return error_set(
+			err, -EPERM,
+			"%s: belongs to user %u with mode %03o: others could change what is pinned there: remove it, "
+			"or name another with --pins",
+			dir, status.st_uid, status.st_mode & 0777);
 	return 0;
 }
 
@@ -60,7 +61,8 @@ int pins_lock_existing(const char *dir, struct error *err)
 		return error_set(err, -errno, "%s: cannot open the directory of pins: %s", dir, strerror(errno));
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return error_set(err, errno == EWOULDBLOCK ? -EBUSY : -errno,
-				 "%s: another spillway daemon runs on these pins: stop it, or name others with --pins", dir);
+		                 "%s: another spillway daemon runs on these pins: stop it, or name others with --pins",
+		                 dir);
 	return TAKE_FD(fd);
 }
 
@@ -70,8 +72,8 @@ int pins_lock(const char *dir, struct error *err)
 	if (failure)
 		return failure;
 	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
-		return error_set(err, -errno, "%s: cannot make the directory of pins: %s: run as root, or mount " BPFFS, dir,
-				 strerror(errno));
+		return error_set(err, -errno, "%s: cannot make the directory of pins: %s: run as root, or mount " BPFFS,
+		                 dir, strerror(errno));
 	if (!on_bpffs(dir))
 		return error_set(err, -EINVAL, "%s: not on a BPF file system: name a directory below " BPFFS, dir);
 
@@ -90,7 +92,7 @@ void pins_path(const char *dir, const char *name, char out[PATH_MAX])
 }
 
 int pins_each(const char *dir, void (*visit)(const char *dir, const char *name, void *argument), void *argument,
-	      struct error *err)
+              struct error *err)
 {
 	_cleanup_closedir_ DIR *directory = opendir(dir);
 	if (!directory)

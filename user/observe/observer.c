@@ -43,7 +43,8 @@ int observer_new(struct observer **out, struct datapath *dp, struct error *err)
 	observer->cells = calloc(datapath_table(dp).count * SET_CELLS, sizeof(*observer->cells));
 	if (!observer->cells) {
 		observer_free(observer);
-		return error_set(err, -ENOMEM, "observer: no memory for %zu users", datapath_table(dp).count * SET_CELLS);
+		return error_set(err, -ENOMEM, "observer: no memory for %zu users",
+		                 datapath_table(dp).count * SET_CELLS);
 	}
 	*out = observer;
 	return 0;
@@ -108,7 +109,7 @@ static void keep_heaviest(struct seen_service *service, const struct observed_us
 
 /* A cell that counted since the last pass: its user was active. */
 static void read_cell(struct observer *observer, struct seen_cell *seen, __u64 counts, const struct user_detail *detail,
-		      double window_s)
+                      double window_s)
 {
 	__u64 passed = detail->carried_packets + (counts & COUNT_PACKETS_MASK);
 	__u64 bytes = detail->carried_bytes + (counts >> COUNT_BYTES_SHIFT & COUNT_BYTES_MASK);
@@ -234,7 +235,7 @@ int observer_tick(struct observer *observer, double now_s, struct error *err)
 	/* Two passes without a packet between them see the same: the idle table is left alone. */
 	if (received != observer->received_at_pass || !observer->quiet)
 		pass_over_table(observer, observer->passed_s > 0 ? window_s : INFINITY,
-				(uint32_t)(clock_ns / 1000000000));
+		                (uint32_t)(clock_ns / 1000000000));
 	observer->received_at_pass = received;
 	observer->passed_s = now_s;
 	return 0;
@@ -244,9 +245,9 @@ int observer_service(struct observer *observer, unsigned number, struct observed
 {
 	const struct seen_service *service = &observer->services[number];
 	struct observed_service observed = {.packets_per_second = service->packets_per_second,
-					    .active_users = service->active,
-					    .heaviest = service->heaviest,
-					    .heaviest_count = service->heaviest_count};
+	                                    .active_users = service->active,
+	                                    .heaviest = service->heaviest,
+	                                    .heaviest_count = service->heaviest_count};
 
 	int failure = datapath_read_tallies(observer->dp, number, &observed.tallies, err);
 	if (failure)
@@ -260,7 +261,7 @@ struct observed_table observer_table(const struct observer *observer)
 	struct table_view table = datapath_table(observer->dp);
 
 	return (struct observed_table){.cells = table.count * SET_CELLS,
-				       .used = observer->used,
-				       .overflowed = read_overflow(observer),
-				       .bytes = table.bytes};
+	                               .used = observer->used,
+	                               .overflowed = read_overflow(observer),
+	                               .bytes = table.bytes};
 }

@@ -8,8 +8,8 @@
 #include "base/error.h"
 #include "datapath/datapath.h"
 
-#define OBSERVER_TICK_S	  1
-#define OBSERVER_PASS_S	  2   /* the window of users' rates */
+#define OBSERVER_TICK_S   1
+#define OBSERVER_PASS_S   2   /* the window of users' rates */
 #define OBSERVER_HEAVIEST 100 /* users kept for each service */
 
 struct observer;
@@ -24,8 +24,8 @@ struct observed_user {
 
 struct observed_service {
 	struct service_tallies tallies;
-	double packets_per_second; /* received */
-	size_t active_users;	   /* that sent something in the last pass's window */
+	double packets_per_second;            /* received */
+	size_t active_users;                  /* that sent something in the last pass's window */
 	const struct observed_user *heaviest; /* heaviest first */
 	size_t heaviest_count;
 };

@@ -10,7 +10,7 @@
 #include "verbs/verbs.h"
 
 #define ANSWER_BYTES_MAX (64U << 20)
-#define TIMEOUT_S	 10L
+#define TIMEOUT_S        10L
 
 struct answer {
 	char *text;
@@ -72,8 +72,9 @@ int ask(const char *socket, const char *path, const json_t *body, json_t **out)
 	free(text);
 	_cleanup_free_ char *received = answer.text;
 	if (result == CURLE_COULDNT_CONNECT)
-		return complain(socket, "no daemon answers: start it with 'spillway run', or name its socket with --socket",
-				EXIT_NO_DAEMON);
+		return complain(socket,
+		                "no daemon answers: start it with 'spillway run', or name its socket with --socket",
+		                EXIT_NO_DAEMON);
 	if (result != CURLE_OK)
 		return complain(socket, curl_easy_strerror(result), EXIT_NO_DAEMON);
 

@@ -14,7 +14,7 @@ struct common_options common_options_default(void)
 	const char *socket = getenv("SPILLWAY_SOCKET"), *pins = getenv("SPILLWAY_PINS");
 
 	return (struct common_options){.socket = socket && *socket ? socket : SOCKET_DEFAULT,
-				       .pins = pins && *pins ? pins : PINS_DEFAULT};
+	                               .pins = pins && *pins ? pins : PINS_DEFAULT};
 }
 
 int common_option(int option, struct common_options *common, const char *help)

@@ -15,15 +15,16 @@ struct common_options {
 #define OPTION_PINS   1001
 #define OPTION_JSON   1002
 #define OPTION_HELP   1003
-#define COMMON_OPTIONS                                       \
-	{"socket", required_argument, NULL, OPTION_SOCKET},  \
-		{"pins", required_argument, NULL, OPTION_PINS}, \
-		{"json", no_argument, NULL, OPTION_JSON},    \
-		{"help", no_argument, NULL, OPTION_HELP}
+#define COMMON_OPTIONS                                                                                      \
+	{"socket", required_argument, NULL, OPTION_SOCKET}, {"pins", required_argument, NULL, OPTION_PINS}, \
+		{"json", no_argument, NULL, OPTION_JSON},                                                   \
+	{                                                                                                   \
+		"help", no_argument, NULL, OPTION_HELP                                                      \
+	}
 
 /* The defaults, from the environment where it says. */
 struct common_options common_options_default(void);
 
-/* Takes one of COMMON_OPTIONS. Returns -1 to go on, or the exit status to end with: after `help` was printed, or a wrong
- * option named. */
+/* Takes one of COMMON_OPTIONS. Returns -1 to go on, or the exit status to end with: after `help` was printed, or a
+ * wrong option named. */
 int common_option(int option, struct common_options *common, const char *help);

@@ -3,8 +3,9 @@
 #include "verbs/options.h"
 #include "verbs/verbs.h"
 
-static const char help[] = "usage: spillway reload [--socket PATH]\n\n"
-			   "Applies the daemon's configuration file again: all of it, or nothing where it has a fault.\n";
+static const char help[] =
+	"usage: spillway reload [--socket PATH]\n\n"
+	"Applies the daemon's configuration file again: all of it, or nothing where it has a fault.\n";
 
 int verb_reload(int argc, char **argv)
 {

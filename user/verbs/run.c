@@ -6,8 +6,10 @@
 static const char help[] =
 	"usage: spillway run [--config F] [--interface I] [--observe] [--detach-on-exit]\n"
 	"                    [--socket PATH] [--pins DIR]\n\n"
-	"Attaches to the interfaces, applies the configuration and stays in the foreground. An earlier daemon's pinned\n"
-	"state is adopted with its counters and users. SIGHUP reloads; SIGTERM and SIGINT stop the daemon, and shedding\n"
+	"Attaches to the interfaces, applies the configuration and stays in the foreground. An earlier daemon's "
+        "pinned\n"
+	"state is adopted with its counters and users. SIGHUP reloads; SIGTERM and SIGINT stop the daemon, and "
+        "shedding\n"
 	"goes on in the kernel, unless --detach-on-exit is given.\n\n"
 	"  --config F        the configuration (YAML); without one everything is counted as 'other'\n"
 	"  --interface I     this interface in place of the file's\n"
@@ -20,11 +22,11 @@ int verb_run(int argc, char **argv)
 {
 	enum { CONFIG = 1, INTERFACE, OBSERVE, DETACH };
 	static const struct option options[] = {{"config", required_argument, NULL, CONFIG},
-						{"interface", required_argument, NULL, INTERFACE},
-						{"observe", no_argument, NULL, OBSERVE},
-						{"detach-on-exit", no_argument, NULL, DETACH},
-						COMMON_OPTIONS,
-						{NULL, 0, NULL, 0}};
+	                                        {"interface", required_argument, NULL, INTERFACE},
+	                                        {"observe", no_argument, NULL, OBSERVE},
+	                                        {"detach-on-exit", no_argument, NULL, DETACH},
+	                                        COMMON_OPTIONS,
+	                                        {NULL, 0, NULL, 0}};
 	struct common_options common = common_options_default();
 	struct daemon_options daemon = {0};
 

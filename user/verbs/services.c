@@ -4,7 +4,8 @@
 #include "verbs/table.h"
 #include "verbs/verbs.h"
 
-static const char help[] = "usage: spillway services [--json] [--socket PATH]\n\nServices with their rates and counters.\n";
+static const char help[] =
+	"usage: spillway services [--json] [--socket PATH]\n\nServices with their rates and counters.\n";
 
 static const struct column columns[] = {
 	{"name", "SERVICE", COLUMN_TEXT},

@@ -39,10 +39,10 @@ static void print_status(const json_t *status)
 	       json_number_value(json_object_get(status, "uptime_seconds")));
 	printf("table: %s cells, %s used, %s of kernel memory\n\n", cells, used, bytes);
 	table_print(json_object_get(status, "interfaces"), interface_columns,
-		    sizeof(interface_columns) / sizeof(*interface_columns));
+	            sizeof(interface_columns) / sizeof(*interface_columns));
 	putchar('\n');
 	table_print(json_object_get(status, "services"), service_columns,
-		    sizeof(service_columns) / sizeof(*service_columns));
+	            sizeof(service_columns) / sizeof(*service_columns));
 }
 
 int verb_status(int argc, char **argv)

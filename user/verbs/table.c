@@ -25,7 +25,8 @@ static void cell_format(const json_t *row, const struct column *column, char out
 		snprintf(out, CELL_BYTES, "-");
 }
 
-static void row_print(char cells[COLUMNS_MAX][CELL_BYTES], const struct column *columns, const int *widths, size_t count)
+static void row_print(char cells[COLUMNS_MAX][CELL_BYTES], const struct column *columns, const int *widths,
+                      size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		const char *gap = i + 1 < count ? "  " : "\n";
@@ -56,7 +57,8 @@ void table_print(const json_t *rows, const struct column *columns, size_t count)
 		}
 	}
 	row_print(cells, columns, widths, count);
-	json_array_foreach (rows, index, row) {
+	json_array_foreach(rows, index, row)
+	{
 		for (size_t i = 0; i < count; i++)
 			cell_format(row, &columns[i], cells[i]);
 		row_print(cells, columns, widths, count);

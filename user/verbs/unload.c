@@ -12,9 +12,10 @@
 #define STOP_TRIES    100
 #define STOP_PAUSE_NS 50000000
 
-static const char help[] = "usage: spillway unload [--socket PATH] [--pins DIR]\n\n"
-			   "Stops the daemon if one runs, detaches from every interface and removes all pinned state, with its\n"
-			   "counters and users. Works without a daemon, whoever attached, whatever is left.\n";
+static const char help[] =
+	"usage: spillway unload [--socket PATH] [--pins DIR]\n\n"
+	"Stops the daemon if one runs, detaches from every interface and removes all pinned state, with its\n"
+	"counters and users. Works without a daemon, whoever attached, whatever is left.\n";
 
 /* A daemon that answers is asked to stop; one that is gone needs no asking. */
 static void stop_daemon(const char *socket)

@@ -7,13 +7,17 @@
 #include "verbs/table.h"
 #include "verbs/verbs.h"
 
-static const char help[] = "usage: spillway users [--service S] [--limit N] [--json] [--socket PATH]\n\n"
-			   "The heaviest users now, heaviest first (20 unless --limit says otherwise, 100 of a service at most).\n";
+static const char help[] =
+	"usage: spillway users [--service S] [--limit N] [--json] [--socket PATH]\n\n"
+	"The heaviest users now, heaviest first (20 unless --limit says otherwise, 100 of a service at most).\n";
 
 static const struct column columns[] = {
-	{"service", "SERVICE", COLUMN_TEXT},	       {"user", "USER", COLUMN_TEXT},
-	{"packets_per_second", "PACKETS/S", COLUMN_COUNT}, {"bytes_per_second", "BYTES/S", COLUMN_BYTES},
-	{"passed_packets", "PASSED", COLUMN_COUNT},    {"spilled_packets", "SPILLED", COLUMN_COUNT},
+	{"service", "SERVICE", COLUMN_TEXT},
+	{"user", "USER", COLUMN_TEXT},
+	{"packets_per_second", "PACKETS/S", COLUMN_COUNT},
+	{"bytes_per_second", "BYTES/S", COLUMN_BYTES},
+	{"passed_packets", "PASSED", COLUMN_COUNT},
+	{"spilled_packets", "SPILLED", COLUMN_COUNT},
 	{"limit_packets_per_second", "LIMIT", COLUMN_COUNT},
 };
 
@@ -21,9 +25,9 @@ int verb_users(int argc, char **argv)
 {
 	enum { SERVICE = 1, LIMIT };
 	static const struct option options[] = {{"service", required_argument, NULL, SERVICE},
-						{"limit", required_argument, NULL, LIMIT},
-						COMMON_OPTIONS,
-						{NULL, 0, NULL, 0}};
+	                                        {"limit", required_argument, NULL, LIMIT},
+	                                        COMMON_OPTIONS,
+	                                        {NULL, 0, NULL, 0}};
 	struct common_options common = common_options_default();
 	const char *service = NULL;
 	unsigned long limit = 20;

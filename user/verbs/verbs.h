@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The verbs of the command line: one file each. A verb parses its arguments, asks the daemon, prints, and returns the exit
- * status. argv[0] is the verb's own name. */
+/* The verbs of the command line: one file each. A verb parses its arguments, asks the daemon, prints, and returns the
+ * exit status. argv[0] is the verb's own name. */
 #pragma once
 
 /* Exit statuses of the program (README: "Command line"). */
