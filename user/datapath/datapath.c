@@ -5,6 +5,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <stdarg.h>
 #include <string.h>
@@ -118,6 +119,8 @@ static int load(struct datapath *dp, const struct datapath_options *options, str
 	bpf_map__set_max_entries(dp->skeleton->maps.meter_sets, sets);
 	bpf_map__set_max_entries(dp->skeleton->maps.meter_details, sets);
 	dp->sets = sets;
+	if (options->drop_passed)
+		dp->skeleton->rodata->action_passed = XDP_DROP;
 
 	int failure = set_pins(dp, options->pins, err);
 	if (failure)

@@ -17,6 +17,7 @@ struct datapath_options {
 	const char *pins;     /* the directory, on bpffs; made when missing */
 	uint64_t table_users; /* room for so many active at once; an adopted table keeps its own size */
 	bool allow_generic;   /* attach in generic mode where the driver has no native one */
+	bool drop_passed; /* a benchmark\'s: what passes is dropped, to weigh the program without the stack behind it */
 };
 
 /* What is attached to an interface. */
