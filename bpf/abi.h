@@ -90,13 +90,17 @@ struct policy_slot {
 	__u32 reserved[15];
 };
 
+struct policy_slots {
+	struct policy_slot slots[2];
+};
+
 #define MALFORMED_PASSES (1U << 1)
 
 /* The classifier: from port and destination to a service ---------------------------------------------------------- */
 
 #define ROW_HAS_DESTINATIONS 0x8000U /* the rest of the row is a number in `roots`; else it is a service */
 #define ROOTS_MAX            2048
-#define NODES_MAX            4096
+#define NODES_MAX            2048
 
 /* Where the walk over destination bytes starts for one row and family: the bytes before `skip` are the same in all of
  * its prefixes and compared at once. */
@@ -119,6 +123,12 @@ struct classifier_slot {
 	__u16 rows[PORT_TABLES][65536];
 	struct destination_root roots[ROOTS_MAX][2]; /* [ipv6] */
 	struct destination_node nodes[NODES_MAX];    /* node 0 is not used */
+};
+
+/* Both slots are one map entry: the program finds it before it knows which slot counts. (A value has 4 MB at most
+ * before kernel 5.19.) */
+struct classifier_slots {
+	struct classifier_slot slots[2];
 };
 
 /* Names of the services in a slot: how a daemon that adopts the state finds which number is whose. */
@@ -148,29 +158,24 @@ struct live {
 
 #define SET_CELLS 4
 
-/* A set is one cache line. `times` holds a 16-bit fingerprint above the 48-bit theoretical arrival time (TAT) in
- * nanoseconds, changed by compare-and-swap alone; `counts` a further 16 bits of fingerprint above 28 bits of bytes
- * above 20 bits of packets. A cell is a user's only where all 32 bits agree. */
+/* A set is one cache line, and a cell a column of it. `states` holds the 44-bit theoretical arrival time (TAT) in
+ * nanoseconds above 20 bits of packets passed, so that one compare-and-swap charges and counts; `tags` whose cell it
+ * is, 0 for nobody's; `bytes` counts modulo 2^32. */
 struct meter_set {
-	__u64 times[SET_CELLS];
-	__u64 counts[SET_CELLS];
+	__u64 states[SET_CELLS];
+	__u32 tags[SET_CELLS];
+	__u32 bytes[SET_CELLS];
 };
 
-#define TIME_BITS 48
-#define TIME_MASK ((1ULL << TIME_BITS) - 1)
+#define STATE_PACKETS_BITS 20
+#define STATE_PACKETS_MASK ((1ULL << STATE_PACKETS_BITS) - 1)
 
-#define COUNT_PACKETS_BITS 20
-#define COUNT_BYTES_BITS   28
-#define COUNT_BYTES_SHIFT  COUNT_PACKETS_BITS
-#define COUNT_TAG_SHIFT    (COUNT_PACKETS_BITS + COUNT_BYTES_BITS)
-#define COUNT_PACKETS_MASK ((1ULL << COUNT_PACKETS_BITS) - 1)
-#define COUNT_BYTES_MASK   ((1ULL << COUNT_BYTES_BITS) - 1)
-
-/* What a user's cell has no room for; touched when the user comes and on its spills. The low bits of its counts are in
- * the cell: `carried` holds what was carried out of them. */
+/* What a user's cell has no room for; touched on the user's second packet and on its spills. A user of one packet, as
+ * in a forged flood, has none: what lies here is then an earlier user's. `carried` is what was carried out of the
+ * cell's narrow counts; the sum of both is the user's. */
 struct user_detail {
-	__u64 key[2];       /* the source prefix, network order, IPv4 as ::ffff:a.b.c.d */
-	__u32 first_seen_s; /* jiffies in seconds */
+	__u64 key[2];     /* the source prefix, network order, IPv4 as ::ffff:a.b.c.d */
+	__u32 first_seen; /* the meter's clock >> SECOND_SHIFT */
 	__u16 service;
 	__u16 flags; /* DETAIL_* */
 	__u64 carried_packets;
@@ -181,16 +186,18 @@ struct user_detail {
 
 #define DETAIL_IPV6 1U
 
-/* One entry of `details`, beside the set of the same index. */
+#define SECOND_SHIFT 30 /* a second, nearly: 2^30 ns; a shift where a division would cost more than the rest */
+
+/* One entry of `meter_details`, beside the set of the same index. */
 struct set_details {
 	struct user_detail users[SET_CELLS];
-	__u64 overflow_time;    /* TAT that newcomers share while all four cells of the set are running */
+	__u64 overflow_state;   /* what newcomers share while all four cells of the set are running */
 	__u64 overflow_packets; /* metered there */
 };
 
 /* Fragments ------------------------------------------------------------------------------------------------------ */
 
 /* Direct-mapped memory of which service a datagram's first fragment went to: one word an entry, so that it is never
- * torn: 32 bits of tag, 16 of time in seconds, 16 of service. */
-#define FRAGMENTS           65536
-#define FRAGMENT_LIFETIME_S 30 /* as long as Linux keeps an incomplete datagram (ip_frag_time) */
+ * torn: 32 bits of tag, 16 of time (>> SECOND_SHIFT), 16 of service. */
+#define FRAGMENTS         65536
+#define FRAGMENT_LIFETIME 28 /* times 2^30 ns: as long as Linux keeps an incomplete datagram (ip_frag_time) */

@@ -2,6 +2,8 @@
 /* Time on the packet path: the jiffy, since reading it is one inlined load where a clock is a call of 17 to 31 ns. */
 #pragma once
 
+#include "abi.h"
+
 extern unsigned long CONFIG_HZ __kconfig __weak;
 
 #define NS_PER_SECOND 1000000000ULL
@@ -19,8 +21,8 @@ static __always_inline __u64 clock_ns(void)
 	return bpf_ktime_get_coarse_ns();
 }
 
-/* The same in seconds, for what is rare. */
-static __always_inline __u32 clock_s(void)
+/* The same in units of 2^30 ns, for what is rare. */
+static __always_inline __u32 clock_seconds(void)
 {
-	return clock_ns() / NS_PER_SECOND;
+	return clock_ns() >> SECOND_SHIFT;
 }

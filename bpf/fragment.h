@@ -39,8 +39,8 @@ static __always_inline void fragment_remember(const struct live *live, const str
 	__u64 *entry = bpf_map_lookup_elem(&fragments, &index);
 
 	if (entry)
-		*(volatile __u64 *)entry =
-			hash >> 32 << FRAGMENT_TAG_SHIFT | (__u64)(__u16)clock_s() << FRAGMENT_TIME_SHIFT | service;
+		*(volatile __u64 *)entry = hash >> 32 << FRAGMENT_TAG_SHIFT |
+		                           (__u64)(__u16)clock_seconds() << FRAGMENT_TIME_SHIFT | service;
 }
 
 /* The service of the datagram's first fragment; SERVICES_MAX where it is not known. */
@@ -53,8 +53,8 @@ static __always_inline __u32 fragment_service(const struct live *live, const str
 		return SERVICES_MAX;
 
 	__u64 seen = *(volatile __u64 *)entry;
-	__u16 age_s = (__u16)clock_s() - (__u16)(seen >> FRAGMENT_TIME_SHIFT);
-	if (seen >> FRAGMENT_TAG_SHIFT != hash >> 32 || age_s > FRAGMENT_LIFETIME_S)
+	__u16 age = (__u16)clock_seconds() - (__u16)(seen >> FRAGMENT_TIME_SHIFT);
+	if (seen >> FRAGMENT_TAG_SHIFT != hash >> 32 || age > FRAGMENT_LIFETIME)
 		return SERVICES_MAX;
 	return (__u16)seen;
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* The meter step: is this user over its limit? A set-associative table of GCRA cells (ITU-T I.371 Annex A: virtual
- * scheduling), one cache line and two locked instructions for a user within its limit.
+ * scheduling), one cache line and one locked instruction for a user within its limit.
  *
- *  - A user's state is one word, its theoretical arrival time (TAT) under 16 bits of its hash, changed by
- * compare-and-swap alone: two CPUs on one user stay exact.
+ *  - A user's state is one word, its theoretical arrival time (TAT) above its packet count, changed by compare-and-swap
+ *    alone: two CPUs on one user stay exact.
  *  - A cell whose TAT has passed says nothing that an empty one does not. So a newcomer takes the cell whose TAT passed
  *    longest ago, and no verdict on anybody changes by that.
- *  - Where all cells of a set are running, newcomers share the set's overflow time: metered all the same.
+ *  - Where all cells of a set are running, newcomers share the set's overflow state: metered all the same.
  *
  * Searching a set takes no branch on what is in it: with many users any such branch is a coin toss, and a lost toss
  * costs as much as the whole search. */
@@ -33,58 +33,45 @@ struct {
 	__type(value, struct set_details);
 } meter_details SEC(".maps");
 
-#define METER_TRIES  8            /* compare-and-swap; two CPUs need two */
-#define METER_CLAIMS 3            /* searches for a cell, when others take what was found */
-#define HORIZON_NS   (1ULL << 40) /* TATs lie at most so far ahead: 18 minutes; what seems further is long past */
-#define CELL_NONE    SET_CELLS
-#define COUNT_CARRY  (1ULL << (COUNT_PACKETS_BITS - 1) | 1ULL << (COUNT_BYTES_SHIFT + COUNT_BYTES_BITS - 1))
+#define METER_TRIES     8            /* compare-and-swap; two CPUs need two */
+#define METER_CLAIMS    3            /* searches for a cell, when others take what was found */
+#define HORIZON_NS      (1ULL << 40) /* TATs lie at most so far ahead: 18 minutes; what seems further is long past */
+#define CELL_NONE       SET_CELLS
+#define CARRY_AT        (1ULL << (STATE_PACKETS_BITS - 1))
+#define CARRIED         (CARRY_AT / 2)
+#define CELL_INDEX_MASK (SET_CELLS - 1ULL)
 
-/* 1 where the cell bears the tag, else 0. */
-static __always_inline __u64 tag_matches(__u64 cell, __u64 tag)
+static __always_inline __u64 state_of(__u64 tat_ns)
 {
-	__u64 difference = (cell ^ tag) >> TIME_BITS;
+	return tat_ns << STATE_PACKETS_BITS;
+}
+
+/* 1 where the tags are the same, else 0. */
+static __always_inline __u64 tag_matches(__u32 tag, __u32 other)
+{
+	__u64 difference = tag ^ other;
 	OPAQUE(difference);
 	return (difference - 1) >> 63;
 }
 
-/* The cell that bears the user's tag in `times`, or CELL_NONE. Where two do, the result may be either or a third: the
- * caller looks at `counts` before it believes. */
-static __always_inline __u32 cell_guess(const struct meter_set *set, __u64 tag)
+/* The cell that bears the user's tag, or CELL_NONE. */
+static __always_inline __u32 cell_find(const struct meter_set *set, __u32 tag)
 {
-	__u64 m0 = tag_matches(set->times[0], tag);
-	__u64 m1 = tag_matches(set->times[1], tag);
-	__u64 m2 = tag_matches(set->times[2], tag);
-	__u64 m3 = tag_matches(set->times[3], tag);
+	__u64 m0 = tag_matches(set->tags[0], tag);
+	__u64 m1 = tag_matches(set->tags[1], tag);
+	__u64 m2 = tag_matches(set->tags[2], tag);
+	__u64 m3 = tag_matches(set->tags[3], tag);
 
-	__u64 none = 1 - (m0 | m1 | m2 | m3);
-	return (m1 | m2 << 1 | m3 * 3 | none << 2) & 7;
+	/* Should two bear it (they were claimed at once), the sum still names a cell of the set. */
+	__u64 none = (m0 | m1 | m2 | m3) ^ 1;
+	return (none << 2) | ((m1 + 2 * m2 + 3 * m3) & CELL_INDEX_MASK);
 }
 
-static __always_inline bool cell_is_users(const struct meter_set *set, __u32 cell, const struct user *user)
-{
-	return (set->times[cell] ^ user->tag) >> TIME_BITS == 0 &&
-	       (set->counts[cell] ^ user->count_tag) >> COUNT_TAG_SHIFT == 0;
-}
-
-static __always_inline __u32 cell_find(const struct meter_set *set, const struct user *user)
-{
-	__u32 guess = cell_guess(set, user->tag);
-
-	if (guess == CELL_NONE)
-		return CELL_NONE;
-	if (guess < SET_CELLS && (set->counts[guess] ^ user->count_tag) >> COUNT_TAG_SHIFT == 0)
-		return guess;
-	for (__u32 cell = 0; cell < SET_CELLS; cell++) /* one packet in thousands */
-		if (cell_is_users(set, cell, user))
-			return cell;
-	return CELL_NONE;
-}
-
-/* How long ago a cell's TAT passed, plus the horizon: at least HORIZON_NS where it has. The cell's number is in the two
- * lowest bits, so that the oldest of several names itself. */
+/* How long ago a cell's TAT passed, plus the horizon, in the upper bits; the cell's number in the two lowest, so that
+ * the oldest of several names itself. */
 static __always_inline __u64 cell_age(const struct meter_set *set, __u32 cell, __u64 now)
 {
-	return ((now + HORIZON_NS - set->times[cell]) << (64 - TIME_BITS) >> 3) | cell;
+	return ((state_of(now + HORIZON_NS) - set->states[cell]) >> 2 & ~CELL_INDEX_MASK) | cell;
 }
 
 static __always_inline __u64 older(__u64 a, __u64 b)
@@ -100,7 +87,7 @@ static __always_inline __u32 cell_victim(const struct meter_set *set, __u64 now)
 	__u64 oldest = older(older(cell_age(set, 0, now), cell_age(set, 1, now)),
 	                     older(cell_age(set, 2, now), cell_age(set, 3, now)));
 
-	return oldest >= HORIZON_NS << (64 - TIME_BITS) >> 3 ? oldest & (SET_CELLS - 1) : CELL_NONE;
+	return oldest >= state_of(HORIZON_NS) >> 2 ? oldest & CELL_INDEX_MASK : CELL_NONE;
 }
 
 enum charge {
@@ -109,17 +96,16 @@ enum charge {
 	CHARGE_LOST, /* the cell is no longer the user's */
 };
 
-/* GCRA on one word: over where TAT runs further ahead of now than the tolerance, else TAT moves on by the increment.
- * Times are compared modulo 2^48 ns, three days. */
-static __always_inline enum charge cell_charge(__u64 *cell, __u64 tag, const struct policy *policy, __u64 now)
+/* GCRA on one word: over where TAT runs further ahead of now than the tolerance, else TAT moves on by the increment and
+ * the packet is counted. Times are compared modulo 2^44 ns, five hours. `*packets` gets the packets counted, this one
+ * included, modulo 2^20. `tag` is looked at again only where somebody else has changed the word. */
+static __always_inline enum charge state_charge(__u64 *state, const __u32 *tag, __u32 expected,
+                                                const struct policy *policy, __u64 now, __u64 *packets)
 {
-	__u64 seen = *(volatile __u64 *)cell;
+	__u64 seen = *(volatile __u64 *)state;
 
 	for (int try = 0; try < METER_TRIES; try++) {
-		if ((seen ^ tag) >> TIME_BITS)
-			return CHARGE_LOST;
-
-		__s64 ahead = (__s64)((seen - now) << (64 - TIME_BITS)) >> (64 - TIME_BITS);
+		__s64 ahead = (__s64)(seen - state_of(now)) >> STATE_PACKETS_BITS;
 		ahead &= ~(ahead >> 63);
 		if (ahead > (__s64)policy->tolerance_ns) {
 			if (ahead <= (__s64)(policy->tolerance_ns + policy->increment_ns))
@@ -129,14 +115,18 @@ static __always_inline enum charge cell_charge(__u64 *cell, __u64 tag, const str
 			ahead = policy->tolerance_ns;
 		}
 
-		__u64 next = tag | ((now + ahead + policy->increment_ns) & TIME_MASK);
-		__u64 found = __sync_val_compare_and_swap(cell, seen, next);
+		*packets = (seen + 1) & STATE_PACKETS_MASK;
+		__u64 next = state_of(now + ahead + policy->increment_ns) | *packets;
+		__u64 found = __sync_val_compare_and_swap(state, seen, next);
 		if (found == seen)
 			return CHARGE_PASSED;
+		if (*(const volatile __u32 *)tag != expected)
+			return CHARGE_LOST;
 		seen = found;
 	}
 	/* So many CPUs charge this user within nanoseconds that its TAT is fresh: moving it on unseen is as good. */
-	__sync_fetch_and_add(cell, policy->increment_ns);
+	seen = __sync_fetch_and_add(state, state_of(policy->increment_ns) + 1);
+	*packets = (seen + 1) & STATE_PACKETS_MASK;
 	return CHARGE_PASSED;
 }
 
@@ -145,29 +135,32 @@ static __always_inline struct set_details *meter_details_of(__u32 set_index)
 	return bpf_map_lookup_elem(&meter_details, &set_index);
 }
 
-/* Moves what the cell's narrow counts hold over to the wide ones, before they overflow: once in half a million packets.
- */
-static __noinline int cell_carry(struct meter_set *set, __u32 set_index, __u32 cell)
+/* Writes down who a cell's user is, on its second packet. */
+static __always_inline void cell_introduce(__u32 set_index, __u32 cell, const struct policy *policy,
+                                           const struct packet *packet, const struct user *user, __u64 now)
 {
 	struct set_details *details = meter_details_of(set_index);
-	if (!details || !set || cell >= SET_CELLS)
-		return 0;
 
-	__u64 counts = *(volatile __u64 *)&set->counts[cell];
-	__u64 emptied = counts >> COUNT_TAG_SHIFT << COUNT_TAG_SHIFT;
-	if (__sync_val_compare_and_swap(&set->counts[cell], counts, emptied) != counts)
-		return 0; /* somebody counts: the next packet tries again, there is as much room again */
-	__sync_fetch_and_add(&details->users[cell].carried_packets, counts & COUNT_PACKETS_MASK);
-	__sync_fetch_and_add(&details->users[cell].carried_bytes, counts >> COUNT_BYTES_SHIFT & COUNT_BYTES_MASK);
-	return 0;
+	if (details)
+		details->users[cell] = (struct user_detail){
+			.key = {user->key[0], user->key[1]},
+			.first_seen = now >> SECOND_SHIFT,
+			.service = policy->service,
+			.flags = packet->ipv6 ? DETAIL_IPV6 : 0,
+		};
 }
 
-static __always_inline void cell_count(struct meter_set *set, __u32 set_index, __u32 cell, __u32 bytes)
+/* Moves half of what the cell's narrow counts hold over to the wide ones, before they overflow. */
+static __always_inline void cell_carry(struct meter_set *set, __u32 set_index, __u32 cell)
 {
-	__u64 one = 1 | (__u64)bytes << COUNT_BYTES_SHIFT;
+	struct set_details *details = meter_details_of(set_index);
+	if (!details)
+		return;
 
-	if ((__sync_fetch_and_add(&set->counts[cell], one) + one) & COUNT_CARRY)
-		cell_carry(set, set_index, cell);
+	__sync_fetch_and_sub(&set->states[cell], CARRIED);
+	__sync_fetch_and_add(&details->users[cell].carried_packets, CARRIED);
+	__u32 bytes = __sync_lock_test_and_set(&set->bytes[cell], 0);
+	__sync_fetch_and_add(&details->users[cell].carried_bytes, bytes);
 }
 
 static __always_inline void cell_count_over(__u32 set_index, __u32 cell, const struct policy *policy)
@@ -182,36 +175,50 @@ static __always_inline void cell_count_over(__u32 set_index, __u32 cell, const s
 		__sync_fetch_and_add(&details->users[cell].spilled_packets, 1);
 }
 
-/* Makes a cell the user's, charged with its first packet. False where somebody else was faster. */
-static __always_inline bool cell_claim(struct meter_set *set, __u32 set_index, __u32 cell, const struct policy *policy,
+/* Makes a cell the user's, charged with its first packet. False where somebody else was faster. A packet of the cell's
+ * old user that is charged on another CPU at this very moment is forgotten: one, and by a user that was idle. */
+static __always_inline bool cell_claim(struct meter_set *set, __u32 cell, const struct policy *policy,
                                        const struct packet *packet, const struct user *user, __u64 now)
 {
-	__u64 seen = set->times[cell];
-	__u64 next = user->tag | ((now + policy->increment_ns) & TIME_MASK);
+	__u32 before = set->tags[cell];
 
-	if (__sync_val_compare_and_swap(&set->times[cell], seen, next) != seen)
+	if (__sync_val_compare_and_swap(&set->tags[cell], before, user->tag) != before)
 		return false;
-	set->counts[cell] = user->count_tag | (__u64)packet->bytes << COUNT_BYTES_SHIFT | 1;
-
-	struct set_details *details = meter_details_of(set_index);
-	if (details)
-		details->users[cell] = (struct user_detail){
-			.key = {user->key[0], user->key[1]},
-			.first_seen_s = clock_s(),
-			.service = policy->service,
-			.flags = packet->ipv6 ? DETAIL_IPV6 : 0,
-		};
+	*(volatile __u64 *)&set->states[cell] = state_of(now + policy->increment_ns) | 1;
+	set->bytes[cell] = packet->bytes;
 	return true;
+}
+
+static __always_inline enum charge cell_charge(struct meter_set *set, __u32 set_index, __u32 cell,
+                                               const struct policy *policy, const struct packet *packet,
+                                               const struct user *user, __u64 now)
+{
+	__u64 packets = 0;
+	enum charge charge = state_charge(&set->states[cell], &set->tags[cell], user->tag, policy, now, &packets);
+
+	if (charge == CHARGE_OVER)
+		cell_count_over(set_index, cell, policy);
+	if (charge != CHARGE_PASSED)
+		return charge;
+	set->bytes[cell] +=
+		packet->bytes; /* not atomic: two CPUs on one user may lose some, and verdicts do not hang on it */
+	if (unlikely(packets == 2))
+		cell_introduce(set_index, cell, policy, packet, user, now);
+	if (unlikely(packets == CARRY_AT))
+		cell_carry(set, set_index, cell);
+	return charge;
 }
 
 static __always_inline enum charge overflow_charge(__u32 set_index, const struct policy *policy, __u64 now)
 {
+	static const __u32 nobody;
 	struct set_details *details = meter_details_of(set_index);
+	__u64 packets;
 	if (!details)
 		return CHARGE_PASSED;
 
 	__sync_fetch_and_add(&details->overflow_packets, 1);
-	return cell_charge(&details->overflow_time, details->overflow_time & ~TIME_MASK, policy, now);
+	return state_charge(&details->overflow_state, &nobody, 0, policy, now, &packets);
 }
 
 /* Charges one packet to its user. Returns whether the user is over its limit. */
@@ -225,21 +232,17 @@ static __always_inline bool meter_over(const struct live *live, const struct pol
 
 	__u64 now = clock_ns();
 	for (int claim = 0; claim < METER_CLAIMS; claim++) {
-		__u32 cell = cell_find(set, user);
-		if (cell < SET_CELLS) {
-			enum charge charge = cell_charge(&set->times[cell], user->tag, policy, now);
-			if (charge == CHARGE_PASSED)
-				cell_count(set, index, cell, packet->bytes);
-			else if (charge == CHARGE_OVER)
-				cell_count_over(index, cell, policy);
-			if (charge != CHARGE_LOST)
+		__u32 cell = cell_find(set, user->tag);
+		if (likely(cell < SET_CELLS)) {
+			enum charge charge = cell_charge(set, index, cell, policy, packet, user, now);
+			if (likely(charge != CHARGE_LOST))
 				return charge == CHARGE_OVER;
 			continue;
 		}
 		cell = cell_victim(set, now);
 		if (cell >= SET_CELLS)
 			break;
-		if (cell_claim(set, index, cell, policy, packet, user, now))
+		if (cell_claim(set, cell, policy, packet, user, now))
 			return false;
 	}
 	return overflow_charge(index, policy, now) == CHARGE_OVER;

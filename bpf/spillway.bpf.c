@@ -30,10 +30,10 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 2);
+	__uint(max_entries, 1);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
-	__type(value, struct policy_slot);
+	__type(value, struct policy_slots);
 } policies SEC(".maps");
 
 /* The packet path never reads it: it lies here to be pinned with the slots that it names. */
@@ -55,9 +55,10 @@ static __always_inline __u32 policy_number(const struct live *live, __u32 active
 		return known < SERVICES_MAX ? known : POLICY_STRAY(packet->table);
 	}
 
-	__u32 slot = LIVE_CLASSIFIER_SLOT(active);
-	const struct classifier_slot *classifier = bpf_map_lookup_elem(&classifiers, &slot);
-	__u32 service = classifier ? service_find(classifier, packet) : SERVICE_OTHER;
+	__u32 first = 0;
+	const struct classifier_slots *classifier = bpf_map_lookup_elem(&classifiers, &first);
+	__u32 service =
+		classifier ? service_find(&classifier->slots[LIVE_CLASSIFIER_SLOT(active)], packet) : SERVICE_OTHER;
 	if (packet->fragment == FRAGMENT_FIRST)
 		fragment_remember(live, packet, service);
 	return service;
@@ -76,10 +77,10 @@ int spillway(struct xdp_md *ctx)
 	if (!live)
 		return XDP_PASS;
 	__u32 active = *(const volatile __u32 *)&live->active;
-	__u32 slot = LIVE_POLICY_SLOT(active);
-	const struct policy_slot *judged_by = bpf_map_lookup_elem(&policies, &slot);
-	if (!judged_by)
+	const struct policy_slots *both = bpf_map_lookup_elem(&policies, &first);
+	if (!both)
 		return XDP_PASS;
+	const struct policy_slot *judged_by = &both->slots[LIVE_POLICY_SLOT(active)];
 
 	if (kind == PACKET_MALFORMED)
 		return verdict_malformed(judged_by, &packet);

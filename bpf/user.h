@@ -6,13 +6,10 @@
 #include "packet.h"
 
 struct user {
-	__u64 key[2];    /* the source address cut to the service's prefix, network order */
-	__u32 set;       /* index of the user's set, before the mask */
-	__u64 tag;       /* of `times`: 16 bits at the top, never zero */
-	__u64 count_tag; /* of `counts`: 16 bits at the top */
+	__u64 key[2]; /* the source address cut to the service's prefix, network order */
+	__u32 set;    /* index of the user's set, before the mask */
+	__u32 tag;    /* marks the user's cell there; never 0 */
 };
-
-#define TAG_LOWEST (1ULL << TIME_BITS)
 
 /* Multilinear over the key's four words, strongly universal under random odd keys (Lemire and Kaser, 2014), then one
  * round of multiplication to spread it: nobody who does not know the keys can aim at a set. The service's part comes
@@ -31,6 +28,5 @@ static __always_inline void user_locate(const struct live *live, const struct po
 	user->key[0] = high;
 	user->key[1] = low;
 	user->set = hash >> 40;
-	user->tag = ((hash >> 24) << TIME_BITS) | TAG_LOWEST;
-	user->count_tag = (hash >> 8) << TIME_BITS;
+	user->tag = (__u32)(hash >> 8) | 1;
 }

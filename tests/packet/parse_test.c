@@ -268,8 +268,8 @@ static void assert_user(const struct packet_case *packet, size_t length)
 	assert_non_null(user);
 	assert_int_equal(prefix_parse(packet->user, &expected, NULL), 0);
 	assert_memory_equal(user->key, expected.address, sizeof(expected.address));
-	assert_int_equal(packets, 1);
-	assert_int_equal(bytes, length);
+	assert_int_equal(packets, 2);
+	assert_int_equal(bytes, 2 * length);
 }
 
 static void test_packet(void **state)
@@ -282,6 +282,7 @@ static void test_packet(void **state)
 	unsigned verdict = world_run(&world, frame, length, 1);
 	assert_int_equal(verdict, packet->malformed == NOT_MALFORMED ? XDP_PASS : XDP_DROP);
 	assert_counters(packet, length);
+	world_run(&world, frame, length, 1); /* a user is introduced by its second packet */
 	assert_user(packet, length);
 }
 

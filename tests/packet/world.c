@@ -87,7 +87,7 @@ void world_reset(struct world *world)
 		memset(&dp->table[set], 0, sizeof(dp->table[set]));
 		memset(&dp->details[set], 0, sizeof(dp->details[set]));
 		for (int cell = 0; cell < SET_CELLS; cell++)
-			dp->table[set].times[cell] = now_ns & TIME_MASK;
+			dp->table[set].states[cell] = now_ns << STATE_PACKETS_BITS;
 	}
 	for (__u32 key = 0; key < FRAGMENTS; key++)
 		bpf_map_update_elem(bpf_map__fd(dp->skeleton->maps.fragments), &key, &none, BPF_ANY);
@@ -113,14 +113,13 @@ const struct user_detail *world_only_user(struct world *world, __u64 *packets, _
 
 	for (size_t set = 0; set < dp->sets; set++) {
 		for (int cell = 0; cell < SET_CELLS; cell++) {
-			if (dp->table[set].times[cell] >> TIME_BITS == 0)
+			if (!dp->table[set].tags[cell])
 				continue;
 			if (found)
 				return NULL;
 			found = &dp->details[set].users[cell];
-			*packets = found->carried_packets + (dp->table[set].counts[cell] & COUNT_PACKETS_MASK);
-			*bytes = found->carried_bytes +
-			         (dp->table[set].counts[cell] >> COUNT_BYTES_SHIFT & COUNT_BYTES_MASK);
+			*packets = found->carried_packets + (dp->table[set].states[cell] & STATE_PACKETS_MASK);
+			*bytes = found->carried_bytes + dp->table[set].bytes[cell];
 		}
 	}
 	return found;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Attaches one receiver of the benchmark to an interface and holds it until standard input ends. Every receiver drops what
- * it gets, so that nothing but the receiver is weighed.
- *   spillway-receiver spillway INTERFACE CONFIG PINS
+/* Attaches one receiver of the benchmark to an interface and holds it until standard input ends. Every receiver drops
+ * what it gets, so that nothing but the receiver is weighed. spillway-receiver spillway INTERFACE CONFIG PINS
  *   spillway-receiver drop|parse|line|lru_hash INTERFACE */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>

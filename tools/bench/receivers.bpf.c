@@ -12,7 +12,7 @@
 #include "packet.h"
 
 #define LINES_BYTES (32U << 20)
-#define LINES	    (LINES_BYTES / 64)
+#define LINES       (LINES_BYTES / 64)
 #define LRU_USERS   1048576
 #define LIMIT_PPS   1000000ULL
 #define BURST_NS    1000000000ULL
@@ -71,7 +71,8 @@ int parse(struct xdp_md *ctx)
 	return packet_parse(ctx, &packet) == PACKET_PLACED ? count_and_drop() : XDP_DROP;
 }
 
-/* Parse, count, and one compare-and-swap on the user's own cache line: nobody who keeps state for each user does less. */
+/* Parse, count, and one compare-and-swap on the user's own cache line: nobody who keeps state for each user does less.
+ */
 SEC("xdp.frags")
 int line(struct xdp_md *ctx)
 {
@@ -79,8 +80,8 @@ int line(struct xdp_md *ctx)
 
 	if (packet_parse(ctx, &packet) != PACKET_PLACED)
 		return XDP_DROP;
-	__u64 hash = (packet.source[0] * 0x9e3779b97f4a7c15ULL ^ packet.source[1]) * 0xbf58476d1ce4e5b9ULL;
-	__u32 index = hash >> 32 & (LINES - 1);
+	__u64 hash = (packet.source[0] ^ packet.source[0] >> 32) + (packet.source[1] ^ packet.source[1] >> 32);
+	__u32 index = hash * 0x9e3779b97f4a7c15ULL >> 40 & (LINES - 1);
 	struct line *line = bpf_map_lookup_elem(&lines, &index);
 	if (line) {
 		__u64 seen = line->words[0];

@@ -181,15 +181,15 @@ json_t *api_status(struct daemon *daemon, struct error *err)
 	}
 	for (size_t i = 0; i < count; i++)
 		generic |= links[i].index && links[i].generic;
-	return json_pack("{s:s,s:s,s:s,s:f,s:o,s:[{s:s,s:b,s:s}],s:{s:I,s:I,s:I,s:I},s:{s:b,s:i},s:o,s:o}", "version",
-	                 SPILLWAY_VERSION, "kernel", daemon->kernel, "mode",
-	                 mode_name(daemon->config->mode == CONFIG_OBSERVE), "uptime_seconds",
-	                 floor(daemon_clock_s() - daemon->started_s), "interfaces", interfaces_document(daemon),
-	                 "features", "name", "native_xdp", "on", !generic, "why",
-	                 generic ? "a driver has no native XDP" : "every attached driver has it", "table", "cells",
-	                 (json_int_t)table.cells, "used", (json_int_t)table.used, "overflowed",
-	                 (json_int_t)table.overflowed, "bytes", (json_int_t)table.bytes, "controller", "alive", 1,
-	                 "tick_milliseconds", OBSERVER_TICK_S * 1000, "malformed", malformed, "services", services);
+	return json_pack(
+		"{s:s,s:s,s:s,s:f,s:o,s:[{s:s,s:b,s:s}],s:{s:I,s:I,s:I,s:I,s:I},s:{s:b,s:i},s:o,s:o}", "version",
+		SPILLWAY_VERSION, "kernel", daemon->kernel, "mode", mode_name(daemon->config->mode == CONFIG_OBSERVE),
+		"uptime_seconds", floor(daemon_clock_s() - daemon->started_s), "interfaces",
+		interfaces_document(daemon), "features", "name", "native_xdp", "on", !generic, "why",
+		generic ? "a driver has no native XDP" : "every attached driver has it", "table", "cells",
+		(json_int_t)table.cells, "used", (json_int_t)table.used, "newcomers", (json_int_t)table.newcomers,
+		"overflowed", (json_int_t)table.overflowed, "bytes", (json_int_t)table.bytes, "controller", "alive", 1,
+		"tick_milliseconds", OBSERVER_TICK_S * 1000, "malformed", malformed, "services", services);
 }
 
 /* A user as people write one: the address, or the prefix that it was cut to. */

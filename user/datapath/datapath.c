@@ -184,7 +184,7 @@ static int initialise(struct datapath *dp, struct error *err)
 		return failure;
 	for (size_t set = 0; set < dp->sets; set++)
 		for (int cell = 0; cell < SET_CELLS; cell++)
-			dp->table[set].times[cell] = now_ns & TIME_MASK;
+			dp->table[set].states[cell] = now_ns << STATE_PACKETS_BITS;
 	__atomic_store_n(&live->abi, SPILLWAY_ABI, __ATOMIC_RELEASE);
 	return 0;
 }

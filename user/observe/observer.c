@@ -10,7 +10,7 @@
 
 /* What was seen of a cell at the last pass, folded to keep a million users in few megabytes. */
 struct seen_cell {
-	uint32_t counts;  /* to notice a change without reading the details */
+	uint32_t state;   /* to notice a change without reading the details */
 	uint32_t packets; /* modulo 2^32, spilled ones included */
 	uint32_t bytes;
 };
@@ -30,7 +30,8 @@ struct observer {
 	size_t used;
 	bool quiet; /* the last pass saw nobody */
 	double ticked_s, passed_s;
-	uint32_t passed_clock_s; /* by the packet path's clock */
+	uint32_t passed_clock; /* the packet path's >> SECOND_SHIFT */
+	size_t newcomers;
 	__u64 received_at_pass;
 };
 
@@ -108,16 +109,16 @@ static void keep_heaviest(struct seen_service *service, const struct observed_us
 }
 
 /* A cell that counted since the last pass: its user was active. */
-static void read_cell(struct observer *observer, struct seen_cell *seen, __u64 counts, const struct user_detail *detail,
-                      double window_s)
+static void read_cell(struct observer *observer, struct seen_cell *seen, const struct meter_set *set, int cell,
+                      const struct user_detail *detail, double window_s)
 {
-	__u64 passed = detail->carried_packets + (counts & COUNT_PACKETS_MASK);
-	__u64 bytes = detail->carried_bytes + (counts >> COUNT_BYTES_SHIFT & COUNT_BYTES_MASK);
+	__u64 passed = detail->carried_packets + (set->states[cell] & STATE_PACKETS_MASK);
+	__u64 bytes = detail->carried_bytes + set->bytes[cell];
 	__u64 all = passed + detail->spilled_packets + detail->shadow_packets;
 	uint32_t new_packets = (uint32_t)all - seen->packets, new_bytes = (uint32_t)bytes - seen->bytes;
 
 	/* Another user's cell since then, or one that was caught between its narrow and its wide counts. */
-	if (detail->first_seen_s > observer->passed_clock_s || new_packets > UINT32_MAX / 2) {
+	if (detail->first_seen > observer->passed_clock || new_packets > UINT32_MAX / 2) {
 		new_packets = (uint32_t)all;
 		new_bytes = (uint32_t)bytes;
 	}
@@ -160,21 +161,28 @@ static void publish(struct seen_service *service)
 		qsort(service->heaviest, service->heaviest_count, sizeof(*service->heaviest), heavier_first);
 }
 
-static void pass_over_table(struct observer *observer, double window_s, uint32_t clock_s)
+static void pass_over_table(struct observer *observer, double window_s, uint32_t clock)
 {
 	struct table_view table = datapath_table(observer->dp);
 
 	observer->used = 0;
+	observer->newcomers = 0;
 	for (size_t set = 0; set < table.count; set++) {
 		for (int cell = 0; cell < SET_CELLS; cell++) {
-			__u64 counts = __atomic_load_n(&table.sets[set].counts[cell], __ATOMIC_RELAXED);
+			__u64 state = __atomic_load_n(&table.sets[set].states[cell], __ATOMIC_RELAXED);
 			struct seen_cell *seen = &observer->cells[set * SET_CELLS + (size_t)cell];
-			uint32_t folded = (uint32_t)(counts ^ counts >> 32);
-			observer->used += table.sets[set].times[cell] >> TIME_BITS != 0;
-			if (folded == seen->counts)
+			uint32_t folded = (uint32_t)(state ^ state >> 32);
+			if (!table.sets[set].tags[cell])
 				continue;
-			seen->counts = folded;
-			read_cell(observer, seen, counts, &table.details[set].users[cell], window_s);
+			observer->used++;
+			if (folded == seen->state)
+				continue;
+			seen->state = folded;
+			if ((state & STATE_PACKETS_MASK) < 2) /* nobody has introduced it: its details are another's */
+				observer->newcomers++;
+			else
+				read_cell(observer, seen, &table.sets[set], cell, &table.details[set].users[cell],
+				          window_s);
 		}
 	}
 	observer->quiet = true;
@@ -182,7 +190,7 @@ static void pass_over_table(struct observer *observer, double window_s, uint32_t
 		publish(&observer->services[i]);
 		observer->quiet &= !observer->services[i].active;
 	}
-	observer->passed_clock_s = clock_s;
+	observer->passed_clock = clock;
 }
 
 /* Overflow counts lie among the details, a page apart: they are read only when somebody asks. */
@@ -235,7 +243,7 @@ int observer_tick(struct observer *observer, double now_s, struct error *err)
 	/* Two passes without a packet between them see the same: the idle table is left alone. */
 	if (received != observer->received_at_pass || !observer->quiet)
 		pass_over_table(observer, observer->passed_s > 0 ? window_s : INFINITY,
-		                (uint32_t)(clock_ns / 1000000000));
+		                (uint32_t)(clock_ns >> SECOND_SHIFT));
 	observer->received_at_pass = received;
 	observer->passed_s = now_s;
 	return 0;
@@ -262,6 +270,7 @@ struct observed_table observer_table(const struct observer *observer)
 
 	return (struct observed_table){.cells = table.count * SET_CELLS,
 	                               .used = observer->used,
+	                               .newcomers = observer->newcomers,
 	                               .overflowed = read_overflow(observer),
 	                               .bytes = table.bytes};
 }

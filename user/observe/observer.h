@@ -31,7 +31,9 @@ struct observed_service {
 };
 
 struct observed_table {
-	size_t cells, used, overflowed, bytes; /* `overflowed`: packets metered in shared cells */
+	size_t cells, used, bytes;
+	size_t overflowed; /* packets metered in shared cells */
+	size_t newcomers;  /* users of a single packet in the last window: they have no name yet, and no service */
 };
 
 int observer_new(struct observer **out, struct datapath *dp, struct error *err);

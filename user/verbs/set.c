@@ -10,7 +10,7 @@
 
 static const char help[] = "usage: spillway set SERVICE KEY=VALUE... [--for DURATION] [--socket PATH]\n\n"
 			   "Overrides the configuration while the daemon runs: mode=observe|enforce, "
-                           "level=PACKETS_PER_SECOND for one user.\n"
+			   "level=PACKETS_PER_SECOND for one user.\n"
 			   "With --for (30s, 10m, 2h) the override lapses by itself.\n";
 
 static int wrong(const char *what, const char *why)
