@@ -19,10 +19,15 @@ SOURCES = {4: "10.0.0.0/8", 6: "2001:db8::/32"}
 ALL_SOURCES = {4: "0.0.0.0/0", 6: "2001::/16"}
 DESTINATION = {4: "192.0.2.1", 6: "2001:db8:ffff::1"}
 
-NFT_RULES = """table netdev bench {{ set users {{ type ipv4_addr; size 1048576; flags dynamic,timeout; timeout 60s; }}
-chain ingress {{ type filter hook ingress device "edge" priority 0;
- udp dport 53 update @users {{ ip saddr limit rate over 1000000/second }} drop
- drop }} }}"""
+NFT_RULES = """table netdev bench {
+	set users { type ipv4_addr; size 1048576; flags dynamic,timeout; timeout 60s; }
+	chain ingress {
+		type filter hook ingress device "edge" priority 0;
+		udp dport 53 update @users { ip saddr limit rate over 1000000/second } drop
+		drop
+	}
+}
+"""
 IPTABLES_RULES = """*raw
 -A PREROUTING -i edge -p udp --dport 53 -m hashlimit --hashlimit-above 1000000/sec --hashlimit-mode srcip """ \
     """--hashlimit-name bench --hashlimit-htable-size 1048576 --hashlimit-htable-max 1048576 -j DROP
@@ -37,6 +42,10 @@ class Case:
     def __init__(self, name, users, distribution, family=4, services=1, limit=1000000):
         self.name, self.users, self.distribution = name, users, distribution
         self.family, self.services, self.limit = family, services, limit
+
+    def warm_up(self):
+        """Seconds until everybody has come: a table that fills is another measurement than one that is full."""
+        return 2 if self.users >= 100000 else 0.1
 
 
 CASES = [
@@ -110,6 +119,7 @@ class World:
                               stdout=subprocess.PIPE, text=True) as receiver:
             if receiver.stdout.readline().strip() != "ready":
                 sys.exit(f"bench: {kind}: the receiver did not start")
+            self.flood(case, case.warm_up())
             result = self.flood(case, seconds)
             receiver.stdin.close()
         return result
@@ -125,7 +135,7 @@ class World:
 
     def measure(self, kind, case, seconds):
         if kind == "nftables":
-            return self.measure_filter(case, seconds, ["nft", "-f", "-"], NFT_RULES.format(), ["nft", "flush", "ruleset"])
+            return self.measure_filter(case, seconds, ["nft", "-f", "-"], NFT_RULES, ["nft", "flush", "ruleset"])
         if kind == "hashlimit":
             return self.measure_filter(case, seconds, ["iptables-restore"], IPTABLES_RULES,
                                        ["iptables", "-t", "raw", "-F", "PREROUTING"])
