@@ -7,7 +7,7 @@
 #include <linux/types.h>
 #endif
 
-#define SPILLWAY_ABI 1
+#define SPILLWAY_ABI 2
 
 /* Services ------------------------------------------------------------------------------------------------------- */
 
@@ -90,10 +90,6 @@ struct policy_slot {
 	__u32 reserved[15];
 };
 
-struct policy_slots {
-	struct policy_slot slots[2];
-};
-
 #define MALFORMED_PASSES (1U << 1)
 
 /* The classifier: from port and destination to a service ---------------------------------------------------------- */
@@ -125,12 +121,6 @@ struct classifier_slot {
 	struct destination_node nodes[NODES_MAX];    /* node 0 is not used */
 };
 
-/* Both slots are one map entry: the program finds it before it knows which slot counts. (A value has 4 MB at most
- * before kernel 5.19.) */
-struct classifier_slots {
-	struct classifier_slot slots[2];
-};
-
 /* Names of the services in a slot: how a daemon that adopts the state finds which number is whose. */
 #define SERVICE_NAME_MAX 32
 struct catalogue_slot {
@@ -141,18 +131,27 @@ struct catalogue_slot {
 
 #define HASH_KEYS 6 /* the last one is for the services' seeds */
 
-/* The one entry of `live`. Read once a packet, so that a packet is judged by one policy and one classifier throughout.
- */
+/* `active` is read once a packet, so that a packet is judged by one policy and one classifier throughout. */
 struct live {
 	__u32 active;               /* LIVE_* */
 	__u32 abi;                  /* SPILLWAY_ABI of the state; 0 until it is ready */
 	__u64 hash_keys[HASH_KEYS]; /* odd, random for the life of the table */
 	__u64 sets_mask;            /* sets in the table, less one */
 	__u64 clock_ns;             /* the packet path's time, written by the program `clock` when user space asks */
+	__u64 reserved[7];          /* what follows starts a cache line */
 };
 
 #define LIVE_POLICY_SLOT(active)     ((active) & 1)
 #define LIVE_CLASSIFIER_SLOT(active) (((active) >> 1) & 1)
+
+/* All that user space writes and every packet reads, as the program's one global variable: its address is known when
+ * the program is loaded, where an entry of a map must be looked up (1 ns each). It has 4 MB at most before kernel 5.19.
+ */
+struct state {
+	struct live live;
+	struct policy_slot policies[2];
+	struct classifier_slot classifiers[2];
+};
 
 /* The meter's table ---------------------------------------------------------------------------------------------- */
 

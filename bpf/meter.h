@@ -37,7 +37,7 @@ struct {
 #define METER_CLAIMS    3            /* searches for a cell, when others take what was found */
 #define HORIZON_NS      (1ULL << 40) /* TATs lie at most so far ahead: 18 minutes; what seems further is long past */
 #define CELL_NONE       SET_CELLS
-#define CARRY_AT        (1ULL << (STATE_PACKETS_BITS - 1))
+#define CARRY_AT        (1ULL << (STATE_PACKETS_BITS - 1)) /* packets in a cell, and two: then CARRIED leave it */
 #define CARRIED         (CARRY_AT / 2)
 #define CELL_INDEX_MASK (SET_CELLS - 1ULL)
 
@@ -90,6 +90,27 @@ static __always_inline __u32 cell_victim(const struct meter_set *set, __u64 now)
 	return oldest >= state_of(HORIZON_NS) >> 2 ? oldest & CELL_INDEX_MASK : CELL_NONE;
 }
 
+/* How far a state's TAT runs ahead of now; 0 where it has passed. Times are compared modulo 2^44 ns, five hours. */
+static __always_inline __u64 state_ahead(__u64 state, __u64 now)
+{
+	__s64 ahead = (__s64)(state - state_of(now)) >> STATE_PACKETS_BITS;
+	__s64 passed = ahead >> 63;
+
+	OPAQUE(passed);
+	return ahead & ~passed;
+}
+
+/* The state after one more packet. */
+static __always_inline __u64 state_next(__u64 state, __u64 ahead, const struct policy *policy, __u64 now)
+{
+	return state_of(now + ahead + policy->increment_ns) | ((state + 1) & STATE_PACKETS_MASK);
+}
+
+static __always_inline bool state_swap(__u64 *state, __u64 seen, __u64 next)
+{
+	return __sync_val_compare_and_swap(state, seen, next) == seen;
+}
+
 enum charge {
 	CHARGE_PASSED,
 	CHARGE_OVER,
@@ -97,36 +118,29 @@ enum charge {
 };
 
 /* GCRA on one word: over where TAT runs further ahead of now than the tolerance, else TAT moves on by the increment and
- * the packet is counted. Times are compared modulo 2^44 ns, five hours. `*packets` gets the packets counted, this one
- * included, modulo 2^20. `tag` is looked at again only where somebody else has changed the word. */
+ * the packet is counted. `*next` is the state then. `tag` is looked at again only where somebody else has changed the
+ * word. */
 static __always_inline enum charge state_charge(__u64 *state, const __u32 *tag, __u32 expected,
-                                                const struct policy *policy, __u64 now, __u64 *packets)
+                                                const struct policy *policy, __u64 now, __u64 *next)
 {
-	__u64 seen = *(volatile __u64 *)state;
-
 	for (int try = 0; try < METER_TRIES; try++) {
-		__s64 ahead = (__s64)(seen - state_of(now)) >> STATE_PACKETS_BITS;
-		ahead &= ~(ahead >> 63);
-		if (ahead > (__s64)policy->tolerance_ns) {
-			if (ahead <= (__s64)(policy->tolerance_ns + policy->increment_ns))
+		__u64 seen = *(volatile __u64 *)state, ahead = state_ahead(seen, now);
+
+		if (ahead > policy->tolerance_ns) {
+			if (ahead <= policy->tolerance_ns + policy->increment_ns)
 				return CHARGE_OVER;
 			/* Not to be reached under this policy: a debt from a tighter one. It is forgiven down to the
 			 * burst. */
 			ahead = policy->tolerance_ns;
 		}
-
-		*packets = (seen + 1) & STATE_PACKETS_MASK;
-		__u64 next = state_of(now + ahead + policy->increment_ns) | *packets;
-		__u64 found = __sync_val_compare_and_swap(state, seen, next);
-		if (found == seen)
+		*next = state_next(seen, ahead, policy, now);
+		if (state_swap(state, seen, *next))
 			return CHARGE_PASSED;
 		if (*(const volatile __u32 *)tag != expected)
 			return CHARGE_LOST;
-		seen = found;
 	}
 	/* So many CPUs charge this user within nanoseconds that its TAT is fresh: moving it on unseen is as good. */
-	seen = __sync_fetch_and_add(state, state_of(policy->increment_ns) + 1);
-	*packets = (seen + 1) & STATE_PACKETS_MASK;
+	*next = __sync_fetch_and_add(state, state_of(policy->increment_ns) + 1) + 1;
 	return CHARGE_PASSED;
 }
 
@@ -135,32 +149,55 @@ static __always_inline struct set_details *meter_details_of(__u32 set_index)
 	return bpf_map_lookup_elem(&meter_details, &set_index);
 }
 
-/* Writes down who a cell's user is, on its second packet. */
-static __always_inline void cell_introduce(__u32 set_index, __u32 cell, const struct policy *policy,
-                                           const struct packet *packet, const struct user *user, __u64 now)
-{
-	struct set_details *details = meter_details_of(set_index);
+/* What the functions beside the fast path need to know of a packet; gathered only for them. */
+struct metered {
+	__u64 key[2];
+	__u64 now_ns;
+	__u32 set_index;
+	__u32 tag;
+	__u32 bytes;
+	__u32 ipv6;
+};
 
-	if (details)
-		details->users[cell] = (struct user_detail){
-			.key = {user->key[0], user->key[1]},
-			.first_seen = now >> SECOND_SHIFT,
+#define METERED(packet, user, index, now)         \
+	{.key = {(user)->key[0], (user)->key[1]}, \
+	 .now_ns = now,                           \
+	 .set_index = index,                      \
+	 .tag = (user)->tag,                      \
+	 .bytes = (packet)->bytes,                \
+	 .ipv6 = (packet)->ipv6}
+
+/* Writes down who a cell's user is, on its second packet; later moves half of what the cell's narrow counts hold over
+ * to the wide ones, before they overflow. */
+static __noinline int cell_note(struct meter_set *set, __u32 cell, const struct policy *policy,
+                                const struct metered *metered, __u64 packets)
+{
+	struct set_details *details = meter_details_of(metered->set_index);
+	if (!details || cell >= SET_CELLS)
+		return 0;
+
+	struct user_detail *user = &details->users[cell];
+	if (packets < CARRY_AT) {
+		*user = (struct user_detail){
+			.key = {metered->key[0], metered->key[1]},
+			.first_seen = metered->now_ns >> SECOND_SHIFT,
 			.service = policy->service,
-			.flags = packet->ipv6 ? DETAIL_IPV6 : 0,
+			.flags = metered->ipv6 ? DETAIL_IPV6 : 0,
 		};
+		return 0;
+	}
+	__sync_fetch_and_sub(&set->states[cell], CARRIED);
+	__sync_fetch_and_add(&user->carried_packets, CARRIED);
+	__u32 bytes = __sync_lock_test_and_set(&set->bytes[cell], 0);
+	__sync_fetch_and_add(&user->carried_bytes, bytes);
+	return 0;
 }
 
-/* Moves half of what the cell's narrow counts hold over to the wide ones, before they overflow. */
-static __always_inline void cell_carry(struct meter_set *set, __u32 set_index, __u32 cell)
+/* Whether a packet that was counted as a cell's `packets`-th is one to take note at: the second, and the second past
+ * the carry. */
+static __always_inline bool cell_notable(__u64 packets)
 {
-	struct set_details *details = meter_details_of(set_index);
-	if (!details)
-		return;
-
-	__sync_fetch_and_sub(&set->states[cell], CARRIED);
-	__sync_fetch_and_add(&details->users[cell].carried_packets, CARRIED);
-	__u32 bytes = __sync_lock_test_and_set(&set->bytes[cell], 0);
-	__sync_fetch_and_add(&details->users[cell].carried_bytes, bytes);
+	return (packets & (CARRY_AT - 1)) == 2;
 }
 
 static __always_inline void cell_count_over(__u32 set_index, __u32 cell, const struct policy *policy)
@@ -178,47 +215,66 @@ static __always_inline void cell_count_over(__u32 set_index, __u32 cell, const s
 /* Makes a cell the user's, charged with its first packet. False where somebody else was faster. A packet of the cell's
  * old user that is charged on another CPU at this very moment is forgotten: one, and by a user that was idle. */
 static __always_inline bool cell_claim(struct meter_set *set, __u32 cell, const struct policy *policy,
-                                       const struct packet *packet, const struct user *user, __u64 now)
+                                       const struct metered *metered)
 {
 	__u32 before = set->tags[cell];
 
-	if (__sync_val_compare_and_swap(&set->tags[cell], before, user->tag) != before)
+	if (__sync_val_compare_and_swap(&set->tags[cell], before, metered->tag) != before)
 		return false;
-	*(volatile __u64 *)&set->states[cell] = state_of(now + policy->increment_ns) | 1;
-	set->bytes[cell] = packet->bytes;
+	*(volatile __u64 *)&set->states[cell] = state_of(metered->now_ns + policy->increment_ns) | 1;
+	set->bytes[cell] = metered->bytes;
 	return true;
 }
 
-static __always_inline enum charge cell_charge(struct meter_set *set, __u32 set_index, __u32 cell,
-                                               const struct policy *policy, const struct packet *packet,
-                                               const struct user *user, __u64 now)
+static __always_inline enum charge cell_charge(struct meter_set *set, __u32 cell, const struct policy *policy,
+                                               const struct metered *metered)
 {
-	__u64 packets = 0;
-	enum charge charge = state_charge(&set->states[cell], &set->tags[cell], user->tag, policy, now, &packets);
+	__u64 next = 0;
+	enum charge charge =
+		state_charge(&set->states[cell], &set->tags[cell], metered->tag, policy, metered->now_ns, &next);
 
 	if (charge == CHARGE_OVER)
-		cell_count_over(set_index, cell, policy);
+		cell_count_over(metered->set_index, cell, policy);
 	if (charge != CHARGE_PASSED)
 		return charge;
-	set->bytes[cell] +=
-		packet->bytes; /* not atomic: two CPUs on one user may lose some, and verdicts do not hang on it */
-	if (unlikely(packets == 2))
-		cell_introduce(set_index, cell, policy, packet, user, now);
-	if (unlikely(packets == CARRY_AT))
-		cell_carry(set, set_index, cell);
+	set->bytes[cell] += metered->bytes;
+	if (cell_notable(next & STATE_PACKETS_MASK))
+		cell_note(set, cell, policy, metered, next & STATE_PACKETS_MASK);
 	return charge;
 }
 
-static __always_inline enum charge overflow_charge(__u32 set_index, const struct policy *policy, __u64 now)
+static __always_inline bool overflow_over(const struct policy *policy, const struct metered *metered)
 {
 	static const __u32 nobody;
-	struct set_details *details = meter_details_of(set_index);
-	__u64 packets;
+	struct set_details *details = meter_details_of(metered->set_index);
+	__u64 next;
 	if (!details)
-		return CHARGE_PASSED;
+		return false;
 
 	__sync_fetch_and_add(&details->overflow_packets, 1);
-	return state_charge(&details->overflow_state, &nobody, 0, policy, now, &packets);
+	return state_charge(&details->overflow_state, &nobody, 0, policy, metered->now_ns, &next) == CHARGE_OVER;
+}
+
+/* The same as meter_over() for whoever is not simply within its limit: newcomers, users over it, and those whose word
+ * another CPU changed at the same time. */
+static __noinline int meter_over_slowly(struct meter_set *set, const struct policy *policy,
+                                        const struct metered *metered)
+{
+	for (int claim = 0; claim < METER_CLAIMS; claim++) {
+		__u32 cell = cell_find(set, metered->tag);
+		if (cell < SET_CELLS) {
+			enum charge charge = cell_charge(set, cell, policy, metered);
+			if (charge != CHARGE_LOST)
+				return charge == CHARGE_OVER;
+			continue;
+		}
+		cell = cell_victim(set, metered->now_ns);
+		if (cell >= SET_CELLS)
+			break;
+		if (cell_claim(set, cell, policy, metered))
+			return false;
+	}
+	return overflow_over(policy, metered);
 }
 
 /* Charges one packet to its user. Returns whether the user is over its limit. */
@@ -231,19 +287,20 @@ static __always_inline bool meter_over(const struct live *live, const struct pol
 		return false;
 
 	__u64 now = clock_ns();
-	for (int claim = 0; claim < METER_CLAIMS; claim++) {
-		__u32 cell = cell_find(set, user->tag);
-		if (likely(cell < SET_CELLS)) {
-			enum charge charge = cell_charge(set, index, cell, policy, packet, user, now);
-			if (likely(charge != CHARGE_LOST))
-				return charge == CHARGE_OVER;
-			continue;
-		}
-		cell = cell_victim(set, now);
-		if (cell >= SET_CELLS)
-			break;
-		if (cell_claim(set, cell, policy, packet, user, now))
+	__u32 cell = cell_find(set, user->tag);
+	if (likely(cell < SET_CELLS)) {
+		__u64 seen = *(volatile __u64 *)&set->states[cell], ahead = state_ahead(seen, now);
+		__u64 next = state_next(seen, ahead, policy, now);
+		if (likely(ahead <= policy->tolerance_ns && state_swap(&set->states[cell], seen, next))) {
+			/* Not atomic: two CPUs on one user may lose some, and verdicts do not hang on it. */
+			set->bytes[cell] += packet->bytes;
+			if (unlikely(cell_notable(next & STATE_PACKETS_MASK))) {
+				struct metered metered = METERED(packet, user, index, now);
+				cell_note(set, cell, policy, &metered, next & STATE_PACKETS_MASK);
+			}
 			return false;
+		}
 	}
-	return overflow_charge(index, policy, now) == CHARGE_OVER;
+	struct metered metered = METERED(packet, user, index, now);
+	return meter_over_slowly(set, policy, &metered);
 }

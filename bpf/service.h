@@ -7,14 +7,6 @@
 #include "abi.h"
 #include "packet.h"
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__type(key, __u32);
-	__type(value, struct classifier_slots);
-} classifiers SEC(".maps");
-
 static __always_inline __u32 address_byte(const __u64 address[2], __u32 index)
 {
 	__u64 half = index & 8 ? address[1] : address[0];

@@ -68,18 +68,20 @@ static uint32_t pinned_sets(const char *pins)
 static int check_version(const char *pins, struct error *err)
 {
 	char path[PATH_MAX];
-	struct live live;
 	struct bpf_map_info map = {0};
 	uint32_t first = 0, size = sizeof(map);
+	_cleanup_free_ struct state *state = calloc(1, sizeof(*state));
+	if (!state)
+		return error_set(err, -ENOMEM, "%s: no memory to read the pinned state", pins);
 
-	pins_path(pins, "live_words", path);
+	pins_path(pins, PIN_STATE, path);
 	_cleanup_close_ int fd = bpf_obj_get(path);
 	if (fd < 0)
 		return errno == ENOENT
 		               ? 0
 		               : error_set(err, -errno, "%s: cannot open: %s: run as root", path, strerror(errno));
-	if (bpf_obj_get_info_by_fd(fd, &map, &size) < 0 || map.value_size != sizeof(live) ||
-	    bpf_map_lookup_elem(fd, &first, &live) < 0 || (live.abi != 0 && live.abi != SPILLWAY_ABI))
+	if (bpf_obj_get_info_by_fd(fd, &map, &size) < 0 || map.value_size != sizeof(*state) ||
+	    bpf_map_lookup_elem(fd, &first, state) < 0 || (state->live.abi != 0 && state->live.abi != SPILLWAY_ABI))
 		return error_set(
 			err, -ESTALE,
 			"%s: state of another spillway version (this is %d) is pinned: 'spillway unload' removes it, "
@@ -95,9 +97,10 @@ static int set_pins(struct datapath *dp, const char *pins, struct error *err)
 	bpf_object__for_each_map(map, dp->skeleton->obj)
 	{
 		char path[PATH_MAX];
-		if (strchr(bpf_map__name(map), '.')) /* constants of this very program */
+		bool is_state = map == dp->skeleton->maps.bss;
+		if (!is_state && strchr(bpf_map__name(map), '.')) /* constants of this very program */
 			continue;
-		pins_path(pins, bpf_map__name(map), path);
+		pins_path(pins, is_state ? PIN_STATE : bpf_map__name(map), path);
 		if (bpf_map__set_pin_path(map, path) < 0)
 			return error_set(err, -ENOMEM, "%s: no memory for its path", path);
 	}
@@ -154,13 +157,11 @@ static size_t page_round(size_t bytes)
 
 static int map_memory(struct datapath *dp, struct error *err)
 {
-	dp->live = map_shared(dp->skeleton->maps.live_words, page_round(sizeof(struct live)));
-	dp->policies = map_shared(dp->skeleton->maps.policies, page_round(2 * sizeof(struct policy_slot)));
-	dp->classifiers = map_shared(dp->skeleton->maps.classifiers, page_round(2 * sizeof(struct classifier_slot)));
+	dp->state = &dp->skeleton->bss->state;
 	dp->catalogues = map_shared(dp->skeleton->maps.catalogues, page_round(2 * sizeof(struct catalogue_slot)));
 	dp->table = map_shared(dp->skeleton->maps.meter_sets, page_round(dp->sets * sizeof(struct meter_set)));
 	dp->details = map_shared(dp->skeleton->maps.meter_details, page_round(dp->sets * sizeof(struct set_details)));
-	if (!dp->live || !dp->policies || !dp->classifiers || !dp->catalogues || !dp->table || !dp->details)
+	if (!dp->catalogues || !dp->table || !dp->details)
 		return error_set(err, -ENOMEM, "kernel maps: cannot map them into memory: %s", strerror(errno));
 	return 0;
 }
@@ -169,7 +170,7 @@ static int map_memory(struct datapath *dp, struct error *err)
  * short is done again from here. */
 static int initialise(struct datapath *dp, struct error *err)
 {
-	struct live *live = dp->live;
+	struct live *live = &dp->state->live;
 	__u64 now_ns;
 
 	if (live->abi == SPILLWAY_ABI)
@@ -232,9 +233,6 @@ void datapath_close(struct datapath *dp)
 {
 	if (!dp)
 		return;
-	unmap(dp->live, sizeof(struct live));
-	unmap(dp->policies, 2 * sizeof(struct policy_slot));
-	unmap(dp->classifiers, 2 * sizeof(struct classifier_slot));
 	unmap(dp->catalogues, 2 * sizeof(struct catalogue_slot));
 	unmap(dp->table, dp->sets * sizeof(struct meter_set));
 	unmap(dp->details, dp->sets * sizeof(struct set_details));
@@ -276,10 +274,10 @@ int datapath_apply(struct datapath *dp, const struct config *config, struct erro
 {
 	_cleanup_free_ struct image *image = NULL;
 	const struct catalogue_slot *before = datapath_catalogue(dp);
-	unsigned policy_slot = !LIVE_POLICY_SLOT(dp->live->active);
-	unsigned classifier_slot = !LIVE_CLASSIFIER_SLOT(dp->live->active);
+	unsigned policy_slot = !LIVE_POLICY_SLOT(dp->state->live.active);
+	unsigned classifier_slot = !LIVE_CLASSIFIER_SLOT(dp->state->live.active);
 	struct image_context context = {
-		.previous = before, .service_key = dp->live->hash_keys[HASH_KEYS - 1], .jiffy_ns = dp->jiffy_ns};
+		.previous = before, .service_key = dp->state->live.hash_keys[HASH_KEYS - 1], .jiffy_ns = dp->jiffy_ns};
 
 	int failure = image_compile(config, &context, &image, err);
 	if (!failure)
@@ -292,22 +290,22 @@ int datapath_apply(struct datapath *dp, const struct config *config, struct erro
 			return error_set(err, -errno, "counters of service %s: cannot clear: %s",
 			                 image->catalogue.names[service], strerror(errno));
 
-	dp->policies[policy_slot] = image->policies;
-	dp->classifiers[classifier_slot] = image->classifier;
+	dp->state->policies[policy_slot] = image->policies;
+	dp->state->classifiers[classifier_slot] = image->classifier;
 	dp->catalogues[classifier_slot] = image->catalogue;
 	/* One word says both: no packet is judged by a mixture of old and new. */
-	__atomic_store_n(&dp->live->active, policy_slot | classifier_slot << 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&dp->state->live.active, policy_slot | classifier_slot << 1, __ATOMIC_RELEASE);
 	return 0;
 }
 
 const struct policy_slot *datapath_policies(const struct datapath *dp)
 {
-	return &dp->policies[LIVE_POLICY_SLOT(dp->live->active)];
+	return &dp->state->policies[LIVE_POLICY_SLOT(dp->state->live.active)];
 }
 
 const struct catalogue_slot *datapath_catalogue(const struct datapath *dp)
 {
-	return &dp->catalogues[LIVE_CLASSIFIER_SLOT(dp->live->active)];
+	return &dp->catalogues[LIVE_CLASSIFIER_SLOT(dp->state->live.active)];
 }
 
 static int read_percpu(const struct bpf_map *map, unsigned key, size_t tallies, struct tally *out, struct error *err)
@@ -357,7 +355,7 @@ int datapath_clock(struct datapath *dp, __u64 *out_ns, struct error *err)
 
 	if (bpf_prog_test_run_opts(bpf_program__fd(dp->skeleton->progs.clock), &run) < 0)
 		return error_set(err, -errno, "clock: cannot ask the kernel program: %s", strerror(errno));
-	*out_ns = dp->live->clock_ns;
+	*out_ns = dp->state->live.clock_ns;
 	return 0;
 }
 

@@ -5,6 +5,7 @@
 #include <limits.h>
 
 #include "base/cleanup.h"
+#include "bpf/abi.h"
 #include "bpf/spillway.skel.h"
 #include "datapath/datapath.h"
 
@@ -18,9 +19,7 @@ struct datapath {
 	struct spillway_bpf *skeleton;
 
 	/* shared with the kernel */
-	struct live *live;
-	struct policy_slot *policies;
-	struct classifier_slot *classifiers;
+	struct state *state;
 	struct catalogue_slot *catalogues;
 	struct meter_set *table;
 	struct set_details *details;

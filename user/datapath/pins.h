@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 
+#define PIN_STATE       "state" /* bpf/abi.h: struct state, the map of global variables */
 #define PIN_LINK_PREFIX "link_" /* + the device's index: a name may hold a dot, which bpffs refuses */
 
 /* Makes sure that `dir` is a directory on bpffs (mounts /sys/fs/bpf when it is not), ours and closed to others, and
