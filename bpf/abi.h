@@ -7,7 +7,9 @@
 #include <linux/types.h>
 #endif
 
-#define SPILLWAY_ABI 2
+#define SPILLWAY_ABI 3
+
+#define CACHE_ALIGNED __attribute__((aligned(64)))
 
 /* Services ------------------------------------------------------------------------------------------------------- */
 
@@ -64,17 +66,66 @@ enum malformation {
 
 /* Policy --------------------------------------------------------------------------------------------------------- */
 
-#define POLICY_OBSERVE (1U << 0) /* decide and count, drop nothing */
+/* What a configuration uses of the packet path. The program's constant `features` holds these bits when it is loaded,
+ * so that the verifier deletes the code of all others. */
+#define FEATURE_GAUGES   (1U << 0) /* limits in bytes or connections */
+#define FEATURE_CAPACITY (1U << 1) /* capacity, class and tenure */
+#define FEATURE_LEVELS   (1U << 2) /* levels that are set while it runs */
+#define FEATURE_PAYLOAD  (1U << 3) /* users by bytes of the datagram */
+#define FEATURE_TENANTS  (1U << 4)
+#define FEATURE_TAGS     (1U << 5)
+#define FEATURE_LISTS    (1U << 6)
 
-/* What the packet path needs to judge one service's packet: one cache line, immutable while its slot is active. */
-struct policy {
-	__u64 seed;              /* the service's part of the users' hash */
-	__u64 increment_ns;      /* what one packet moves a user's theoretical arrival time on by; 0: no limit */
-	__u64 tolerance_ns;      /* how far ahead of now that time may run: the burst */
-	__u64 source_mask[2][2]; /* [ipv6][high, low], network order: cuts a source address to its user */
-	__u32 flags;             /* POLICY_* */
-	__u32 service;           /* whose tallies count the packet */
+#define POLICY_OBSERVE  (1U << 0) /* decide and count, drop nothing */
+#define POLICY_GAUGED   (1U << 1) /* users have limits in bytes or connections */
+#define POLICY_CAPACITY (1U << 2) /* the service as a whole has one */
+#define POLICY_LEVEL    (1U << 3) /* the limit is a maximum: the level below it is in `levels` */
+
+/* Whose packets are counted together. A packet without what its kind asks for counts for its source address. */
+enum user_kind {
+	USER_SOURCE,
+	USER_TENANT,
+	USER_PAYLOAD,
+	USER_TAG,
+	USER_KINDS,
 };
+
+/* Who goes first when a service is over its capacity. */
+enum service_class {
+	CLASS_SHEDDABLE,
+	CLASS_NORMAL,
+	CLASS_CRITICAL,
+	CLASSES,
+};
+
+/* What the packet path needs to judge one service's packet, immutable while its slot is active: a cache line for every
+ * packet, and one that only services with more than a limit in packets need. */
+struct policy {
+	__u64 seed;            /* the service's part of the users' hash */
+	__u64 increment_ns;    /* what one packet moves a user's theoretical arrival time on by; 0: no limit */
+	__u64 tolerance_ns;    /* how far ahead of now that time may run: the burst */
+	__u64 user_mask[2][2]; /* [ipv6][high, low], network order: cuts a source address to its user */
+	__u32 flags;           /* POLICY_* */
+	__u16 service;         /* whose tallies count the packet */
+	__u8 kind;             /* enum user_kind */
+	__u8 class;            /* enum service_class: of users whose tenant says nothing else */
+
+	__u64 byte_increment; /* nanoseconds << BYTE_SHIFT that one byte moves a user's time of bytes on by */
+	__u64 byte_tolerance_ns;
+	__u64 connection_increment_ns; /* the same for a TCP SYN */
+	__u64 connection_tolerance_ns;
+	__u64 capacity_increment_ns;
+	__u64 capacity_step_ns; /* what each rank may run further ahead than the one below it */
+	__u64 payload_mask[2];  /* cuts 16 bytes of the datagram to the user's */
+};
+
+#define BYTE_SHIFT 10
+
+#define PAYLOAD_BYTES_MAX           16
+#define PAYLOAD_OFFSET_MAX          2047
+#define PAYLOAD_SPAN(offset, bytes) ((offset) << 5 | (bytes))
+#define PAYLOAD_OFFSET(span)        ((span) >> 5)
+#define PAYLOAD_BYTES(span)         ((span) & 31)
 
 /* Policies beyond the services': for packets whose ports cannot be known (a later fragment without its first, a chain
  * of headers beyond the bound), one for each port table and one for an unknown protocol. They carry the tightest limit
@@ -86,9 +137,9 @@ struct policy {
 
 struct policy_slot {
 	struct policy policies[POLICIES];
-	__u32 malformed_flags; /* POLICY_OBSERVE: malformed packets are shadowed; MALFORMED_PASSES: passed */
-	__u32 reserved[15];
-};
+	__u16 payload_spans[POLICIES]; /* PAYLOAD_SPAN: where in the datagram a user of kind `payload` is named */
+	__u32 malformed_flags;         /* POLICY_OBSERVE: malformed packets are shadowed; MALFORMED_PASSES: passed */
+} CACHE_ALIGNED;
 
 #define MALFORMED_PASSES (1U << 1)
 
@@ -138,8 +189,20 @@ struct live {
 	__u64 hash_keys[HASH_KEYS]; /* odd, random for the life of the table */
 	__u64 sets_mask;            /* sets in the table, less one */
 	__u64 clock_ns;             /* the packet path's time, written by the program `clock` when user space asks */
-	__u64 reserved[7];          /* what follows starts a cache line */
-};
+	__u32 features;             /* FEATURE_* that the active policy uses */
+	__u32 relax_after;          /* a level older than that (>> SECOND_SHIFT) no longer counts */
+} CACHE_ALIGNED;
+
+/* A level in one word, so that it is never torn: the increment in nanoseconds above the time (>> SECOND_SHIFT) at which
+ * the controller last stood by it. */
+#define LEVEL_TIME_BITS                 24
+#define LEVEL_TIME_MASK                 ((1ULL << LEVEL_TIME_BITS) - 1)
+#define LEVEL_WORD(increment_ns, clock) ((__u64)(increment_ns) << LEVEL_TIME_BITS | ((clock) & LEVEL_TIME_MASK))
+
+/* How far a service has used its capacity: GCRA's theoretical arrival time, a cache line to itself. */
+struct capacity_state {
+	__u64 tat_ns;
+} CACHE_ALIGNED;
 
 #define LIVE_POLICY_SLOT(active)     ((active) & 1)
 #define LIVE_CLASSIFIER_SLOT(active) (((active) >> 1) & 1)
@@ -151,6 +214,8 @@ struct state {
 	struct live live;
 	struct policy_slot policies[2];
 	struct classifier_slot classifiers[2];
+	__u64 levels[POLICIES];                         /* LEVEL_WORD: what a user of weight 1 may send now */
+	struct capacity_state capacities[SERVICES_MAX]; /* written by the packet path */
 };
 
 /* The meter's table ---------------------------------------------------------------------------------------------- */
@@ -158,41 +223,62 @@ struct state {
 #define SET_CELLS 4
 
 /* A set is one cache line, and a cell a column of it. `states` holds the 44-bit theoretical arrival time (TAT) in
- * nanoseconds above 20 bits of packets passed, so that one compare-and-swap charges and counts; `tags` whose cell it
- * is, 0 for nobody's; `bytes` counts modulo 2^32. */
+ * nanoseconds above a bit for tenure and 19 bits of packets passed, so that one compare-and-swap charges and counts;
+ * `tags` whose cell it is, 0 for nobody's; `bytes` counts modulo 2^32. */
 struct meter_set {
 	__u64 states[SET_CELLS];
 	__u32 tags[SET_CELLS];
 	__u32 bytes[SET_CELLS];
 };
 
-#define STATE_PACKETS_BITS 20
-#define STATE_PACKETS_MASK ((1ULL << STATE_PACKETS_BITS) - 1)
+#define STATE_TAT_SHIFT    20
+#define STATE_TENURED      (1ULL << 19)
+#define STATE_PACKETS_MASK (STATE_TENURED - 1)
 
 /* What a user's cell has no room for; touched on the user's second packet and on its spills. A user of one packet, as
  * in a forged flood, has none: what lies here is then an earlier user's. `carried` is what was carried out of the
  * cell's narrow counts; the sum of both is the user's. */
 struct user_detail {
-	__u64 key[2];     /* the source prefix, network order, IPv4 as ::ffff:a.b.c.d */
+	__u64 key[2];     /* a source prefix, network order, IPv4 as ::ffff:a.b.c.d; or what the kind says */
 	__u32 first_seen; /* the meter's clock >> SECOND_SHIFT */
 	__u16 service;
-	__u16 flags; /* DETAIL_* */
+	__u8 kind; /* enum user_kind: what the key is */
+	__u8 ipv6;
 	__u64 carried_packets;
 	__u64 carried_bytes;
 	__u64 spilled_packets;
 	__u64 shadow_packets;
+	__u32 epoch;  /* of tenure: when the user last was steady */
+	__u32 streak; /* epochs in a row in which it was */
 };
-
-#define DETAIL_IPV6 1U
 
 #define SECOND_SHIFT 30 /* a second, nearly: 2^30 ns; a shift where a division would cost more than the rest */
 
 /* One entry of `meter_details`, beside the set of the same index. */
 struct set_details {
 	struct user_detail users[SET_CELLS];
-	__u64 overflow_state;   /* what newcomers share while all four cells of the set are running */
-	__u64 overflow_packets; /* metered there */
 };
+
+/* What newcomers share while all four cells of the set are running; one entry of `meter_overflows`. */
+struct set_overflow {
+	__u64 state;
+	__u64 packets; /* metered there */
+};
+
+/* The times of limits in bytes and connections, as in `states` but whole words; one entry of `meter_gauges`. */
+struct set_gauges {
+	__u64 bytes_tat_ns[SET_CELLS];
+	__u64 connections_tat_ns[SET_CELLS];
+};
+
+/* Tenure is earned by being steady in TENURE_STREAK epochs in a row: by TENURE_PACKETS passed within each. That takes
+ * over a minute and more than 1.8 packets a second throughout, so that neither a burst nor a packet a second from each
+ * of many forged addresses buys it. A spill starts the streak anew. Whoever has tenure keeps it through TENURE_KEPT_NS
+ * of silence: so long its cell is nobody else's. */
+#define TENURE_PACKETS     16
+#define TENURE_EPOCH_SHIFT 33 /* 8.6 s */
+#define TENURE_STREAK      8
+#define TENURE_KEPT_NS     (1ULL << 39) /* 9 minutes */
 
 /* Fragments ------------------------------------------------------------------------------------------------------ */
 

@@ -7,14 +7,18 @@
  *  - A cell whose TAT has passed says nothing that an empty one does not. So a newcomer takes the cell whose TAT passed
  *    longest ago, and no verdict on anybody changes by that.
  *  - Where all cells of a set are running, newcomers share the set's overflow state: metered all the same.
+ *  - Limits in bytes and connections are gauges beside the cell: only services that have them pay for them.
  *
  * Searching a set takes no branch on what is in it: with many users any such branch is a coin toss, and a lost toss
  * costs as much as the whole search. */
 #pragma once
 
 #include "abi.h"
+#include "capacity.h"
 #include "clock.h"
 #include "compiler.h"
+#include "features.h"
+#include "state.h"
 #include "user.h"
 
 struct {
@@ -33,17 +37,35 @@ struct {
 	__type(value, struct set_details);
 } meter_details SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1); /* the same */
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct set_overflow);
+} meter_overflows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1); /* the same */
+	__type(key, __u32);
+	__type(value, struct set_gauges);
+} meter_gauges SEC(".maps");
+
 #define METER_TRIES     8            /* compare-and-swap; two CPUs need two */
 #define METER_CLAIMS    3            /* searches for a cell, when others take what was found */
-#define HORIZON_NS      (1ULL << 40) /* TATs lie at most so far ahead: 18 minutes; what seems further is long past */
+#define HORIZON_NS      (1ULL << 41) /* TATs lie at most so far ahead: 36 minutes; what seems further is long past */
 #define CELL_NONE       SET_CELLS
-#define CARRY_AT        (1ULL << (STATE_PACKETS_BITS - 1)) /* packets in a cell, and two: then CARRIED leave it */
+#define CARRY_AT        ((STATE_PACKETS_MASK + 1) / 2) /* packets in a cell, and two: then CARRIED leave it */
 #define CARRIED         (CARRY_AT / 2)
 #define CELL_INDEX_MASK (SET_CELLS - 1ULL)
 
+#define JUDGED_LOST (-1) /* the cell is no longer the user's */
+/* Else a judgement is an outcome: OUTCOME_PASSED, or OUTCOME_SPILLED + reason. */
+
 static __always_inline __u64 state_of(__u64 tat_ns)
 {
-	return tat_ns << STATE_PACKETS_BITS;
+	return tat_ns << STATE_TAT_SHIFT;
 }
 
 /* 1 where the tags are the same, else 0. */
@@ -67,11 +89,29 @@ static __always_inline __u32 cell_find(const struct meter_set *set, __u32 tag)
 	return (none << 2) | ((m1 + 2 * m2 + 3 * m3) & CELL_INDEX_MASK);
 }
 
-/* How long ago a cell's TAT passed, plus the horizon, in the upper bits; the cell's number in the two lowest, so that
- * the oldest of several names itself. */
-static __always_inline __u64 cell_age(const struct meter_set *set, __u32 cell, __u64 now)
+/* When a cell may be another's: when all its times have passed, and the silence that tenure outlasts. */
+static __always_inline __u64 cell_free_at(const struct meter_set *set, const struct set_gauges *gauges, __u32 cell,
+                                          __u64 now)
 {
-	return ((state_of(now + HORIZON_NS) - set->states[cell]) >> 2 & ~CELL_INDEX_MASK) | cell;
+	__u64 state = set->states[cell];
+	__u64 free_at = now + ((__s64)(state - state_of(now)) >> STATE_TAT_SHIFT);
+
+	if (FEATURE(FEATURE_CAPACITY) && state & STATE_TENURED)
+		free_at += TENURE_KEPT_NS;
+	if (FEATURE(FEATURE_GAUGES) && gauges) {
+		__u64 bytes = gauges->bytes_tat_ns[cell], connections = gauges->connections_tat_ns[cell];
+		free_at = bytes > free_at ? bytes : free_at;
+		free_at = connections > free_at ? connections : free_at;
+	}
+	return free_at;
+}
+
+/* How long ago a cell became free, plus the horizon, in the upper bits; the cell's number in the two lowest, so that
+ * the oldest of several names itself. */
+static __always_inline __u64 cell_age(const struct meter_set *set, const struct set_gauges *gauges, __u32 cell,
+                                      __u64 now)
+{
+	return (state_of(now + HORIZON_NS - cell_free_at(set, gauges, cell, now)) >> 2 & ~CELL_INDEX_MASK) | cell;
 }
 
 static __always_inline __u64 older(__u64 a, __u64 b)
@@ -81,11 +121,11 @@ static __always_inline __u64 older(__u64 a, __u64 b)
 	return a - ((a - b) & sign);
 }
 
-/* The cell that a newcomer may take: its TAT passed, longest ago. CELL_NONE where all are running. */
-static __always_inline __u32 cell_victim(const struct meter_set *set, __u64 now)
+/* The cell that a newcomer may take: free, and longest so. CELL_NONE where all are running. */
+static __always_inline __u32 cell_victim(const struct meter_set *set, const struct set_gauges *gauges, __u64 now)
 {
-	__u64 oldest = older(older(cell_age(set, 0, now), cell_age(set, 1, now)),
-	                     older(cell_age(set, 2, now), cell_age(set, 3, now)));
+	__u64 oldest = older(older(cell_age(set, gauges, 0, now), cell_age(set, gauges, 1, now)),
+	                     older(cell_age(set, gauges, 2, now), cell_age(set, gauges, 3, now)));
 
 	return oldest >= state_of(HORIZON_NS) >> 2 ? oldest & CELL_INDEX_MASK : CELL_NONE;
 }
@@ -93,17 +133,17 @@ static __always_inline __u32 cell_victim(const struct meter_set *set, __u64 now)
 /* How far a state's TAT runs ahead of now; 0 where it has passed. Times are compared modulo 2^44 ns, five hours. */
 static __always_inline __u64 state_ahead(__u64 state, __u64 now)
 {
-	__s64 ahead = (__s64)(state - state_of(now)) >> STATE_PACKETS_BITS;
+	__s64 ahead = (__s64)(state - state_of(now)) >> STATE_TAT_SHIFT;
 	__s64 passed = ahead >> 63;
 
 	OPAQUE(passed);
 	return ahead & ~passed;
 }
 
-/* The state after one more packet. */
-static __always_inline __u64 state_next(__u64 state, __u64 ahead, const struct policy *policy, __u64 now)
+/* The state after one more packet; tenure stays. */
+static __always_inline __u64 state_next(__u64 state, __u64 ahead, __u64 increment_ns, __u64 now)
 {
-	return state_of(now + ahead + policy->increment_ns) | ((state + 1) & STATE_PACKETS_MASK);
+	return state_of(now + ahead + increment_ns) | ((state + 1) & (STATE_TENURED | STATE_PACKETS_MASK));
 }
 
 static __always_inline bool state_swap(__u64 *state, __u64 seen, __u64 next)
@@ -111,37 +151,57 @@ static __always_inline bool state_swap(__u64 *state, __u64 seen, __u64 next)
 	return __sync_val_compare_and_swap(state, seen, next) == seen;
 }
 
-enum charge {
-	CHARGE_PASSED,
-	CHARGE_OVER,
-	CHARGE_LOST, /* the cell is no longer the user's */
+/* What the meter needs to know of a packet off the fast path; gathered only for that. */
+struct metered {
+	__u64 key[2];
+	__u64 now_ns;
+	__u64 increment_ns; /* of this user, at the level that counts now */
+	__u32 set_index;
+	__u32 tag;
+	__u32 bytes;
+	__u8 kind;
+	__u8 ipv6;
+	__u8 rank; /* as a newcomer */
+	__u8 connects;
 };
+
+#define METERED(packet, user, index, now, increment, ranked, syn) \
+	{.key = {(user)->key[0], (user)->key[1]},                 \
+	 .now_ns = now,                                           \
+	 .increment_ns = increment,                               \
+	 .set_index = index,                                      \
+	 .tag = (user)->tag,                                      \
+	 .bytes = (packet)->bytes,                                \
+	 .kind = (user)->kind,                                    \
+	 .ipv6 = (packet)->ipv6,                                  \
+	 .rank = ranked,                                          \
+	 .connects = syn}
 
 /* GCRA on one word: over where TAT runs further ahead of now than the tolerance, else TAT moves on by the increment and
  * the packet is counted. `*next` is the state then. `tag` is looked at again only where somebody else has changed the
  * word. */
-static __always_inline enum charge state_charge(__u64 *state, const __u32 *tag, __u32 expected,
-                                                const struct policy *policy, __u64 now, __u64 *next)
+static __always_inline int state_charge(__u64 *state, const __u32 *tag, __u32 expected, const struct policy *policy,
+                                        const struct metered *metered, __u64 *next)
 {
 	for (int try = 0; try < METER_TRIES; try++) {
-		__u64 seen = *(volatile __u64 *)state, ahead = state_ahead(seen, now);
+		__u64 seen = *(volatile __u64 *)state, ahead = state_ahead(seen, metered->now_ns);
 
 		if (ahead > policy->tolerance_ns) {
-			if (ahead <= policy->tolerance_ns + policy->increment_ns)
-				return CHARGE_OVER;
+			if (ahead <= policy->tolerance_ns + metered->increment_ns)
+				return OUTCOME_SPILLED + REASON_USER_LIMIT;
 			/* Not to be reached under this policy: a debt from a tighter one. It is forgiven down to the
 			 * burst. */
 			ahead = policy->tolerance_ns;
 		}
-		*next = state_next(seen, ahead, policy, now);
+		*next = state_next(seen, ahead, metered->increment_ns, metered->now_ns);
 		if (state_swap(state, seen, *next))
-			return CHARGE_PASSED;
+			return OUTCOME_PASSED;
 		if (*(const volatile __u32 *)tag != expected)
-			return CHARGE_LOST;
+			return JUDGED_LOST;
 	}
 	/* So many CPUs charge this user within nanoseconds that its TAT is fresh: moving it on unseen is as good. */
-	*next = __sync_fetch_and_add(state, state_of(policy->increment_ns) + 1) + 1;
-	return CHARGE_PASSED;
+	*next = __sync_fetch_and_add(state, state_of(metered->increment_ns) + 1) + 1;
+	return OUTCOME_PASSED;
 }
 
 static __always_inline struct set_details *meter_details_of(__u32 set_index)
@@ -149,26 +209,22 @@ static __always_inline struct set_details *meter_details_of(__u32 set_index)
 	return bpf_map_lookup_elem(&meter_details, &set_index);
 }
 
-/* What the functions beside the fast path need to know of a packet; gathered only for them. */
-struct metered {
-	__u64 key[2];
-	__u64 now_ns;
-	__u32 set_index;
-	__u32 tag;
-	__u32 bytes;
-	__u32 ipv6;
-};
+/* A step towards tenure, or none: see TENURE_STREAK in abi.h. */
+static __always_inline void cell_steady(struct meter_set *set, __u32 cell, struct user_detail *user, __u64 now)
+{
+	__u32 epoch = now >> TENURE_EPOCH_SHIFT;
 
-#define METERED(packet, user, index, now)         \
-	{.key = {(user)->key[0], (user)->key[1]}, \
-	 .now_ns = now,                           \
-	 .set_index = index,                      \
-	 .tag = (user)->tag,                      \
-	 .bytes = (packet)->bytes,                \
-	 .ipv6 = (packet)->ipv6}
+	if (user->epoch == epoch)
+		return;
+	user->streak = user->epoch + 1 == epoch ? user->streak + 1 : 1;
+	user->epoch = epoch;
+	if (user->streak >= TENURE_STREAK)
+		__sync_fetch_and_or(&set->states[cell], STATE_TENURED);
+}
 
-/* Writes down who a cell's user is, on its second packet; later moves half of what the cell's narrow counts hold over
- * to the wide ones, before they overflow. */
+/* Takes note of a packet that cell_notable() names. On the second one it writes down who the cell's user is; where
+ * tenure counts, each 16th may be a step towards it; and before the cell's narrow counts overflow, half of what they
+ * hold is moved over to the wide ones. */
 static __noinline int cell_note(struct meter_set *set, __u32 cell, const struct policy *policy,
                                 const struct metered *metered, __u64 packets)
 {
@@ -177,15 +233,20 @@ static __noinline int cell_note(struct meter_set *set, __u32 cell, const struct 
 		return 0;
 
 	struct user_detail *user = &details->users[cell];
-	if (packets < CARRY_AT) {
+	if (packets == 2) {
 		*user = (struct user_detail){
 			.key = {metered->key[0], metered->key[1]},
 			.first_seen = metered->now_ns >> SECOND_SHIFT,
 			.service = policy->service,
-			.flags = metered->ipv6 ? DETAIL_IPV6 : 0,
+			.kind = metered->kind,
+			.ipv6 = metered->ipv6,
 		};
 		return 0;
 	}
+	if (FEATURE(FEATURE_CAPACITY))
+		cell_steady(set, cell, user, metered->now_ns);
+	if (packets < CARRY_AT)
+		return 0;
 	__sync_fetch_and_sub(&set->states[cell], CARRIED);
 	__sync_fetch_and_add(&user->carried_packets, CARRIED);
 	__u32 bytes = __sync_lock_test_and_set(&set->bytes[cell], 0);
@@ -194,113 +255,254 @@ static __noinline int cell_note(struct meter_set *set, __u32 cell, const struct 
 }
 
 /* Whether a packet that was counted as a cell's `packets`-th is one to take note at: the second, and the second past
- * the carry. */
+ * each TENURE_PACKETS or past the carry. */
 static __always_inline bool cell_notable(__u64 packets)
 {
-	return (packets & (CARRY_AT - 1)) == 2;
+	__u64 mask = FEATURE(FEATURE_CAPACITY) ? TENURE_PACKETS - 1 : CARRY_AT - 1;
+
+	return (packets & mask) == 2;
 }
 
-static __always_inline void cell_count_over(__u32 set_index, __u32 cell, const struct policy *policy)
+static __always_inline void cell_count_over(__u32 set_index, __u32 cell, const struct policy *policy,
+                                            bool breaks_streak)
 {
 	struct set_details *details = meter_details_of(set_index);
 	if (!details)
 		return;
 
+	if (breaks_streak)
+		details->users[cell].streak = 0;
 	if (policy->flags & POLICY_OBSERVE)
 		__sync_fetch_and_add(&details->users[cell].shadow_packets, 1);
 	else
 		__sync_fetch_and_add(&details->users[cell].spilled_packets, 1);
 }
 
+/* GCRA on a gauge, by compare-and-swap as above. Whether it took the charge. */
+static __always_inline bool gauge_charge(__u64 *tat_ns, __u64 increment_ns, __u64 tolerance_ns, __u64 now)
+{
+	for (int try = 0; try < METER_TRIES; try++) {
+		__u64 seen = *(volatile __u64 *)tat_ns, start = seen > now ? seen : now;
+		if (start - now > tolerance_ns) {
+			if (start - now <= tolerance_ns + increment_ns)
+				return false;
+			start = now + tolerance_ns; /* a debt from a tighter policy */
+		}
+		if (__sync_val_compare_and_swap(tat_ns, seen, start + increment_ns) == seen)
+			return true;
+	}
+	__sync_fetch_and_add(tat_ns, increment_ns);
+	return true;
+}
+
+static __always_inline __u64 byte_cost(const struct policy *policy, const struct metered *metered)
+{
+	return metered->bytes * policy->byte_increment >> BYTE_SHIFT;
+}
+
+/* Charges bytes, and a connection where the packet opens one: both, or what is over and nothing. */
+static __always_inline int gauges_charge(struct set_gauges *gauges, __u32 cell, const struct policy *policy,
+                                         const struct metered *metered)
+{
+	if (metered->connects && !gauge_charge(&gauges->connections_tat_ns[cell], policy->connection_increment_ns,
+	                                       policy->connection_tolerance_ns, metered->now_ns))
+		return OUTCOME_SPILLED + REASON_USER_CONNECTIONS;
+	if (gauge_charge(&gauges->bytes_tat_ns[cell], byte_cost(policy, metered), policy->byte_tolerance_ns,
+	                 metered->now_ns))
+		return OUTCOME_PASSED;
+	if (metered->connects)
+		__sync_fetch_and_sub(&gauges->connections_tat_ns[cell], policy->connection_increment_ns);
+	return OUTCOME_SPILLED + REASON_USER_BYTES;
+}
+
+static __always_inline void gauges_refund(struct set_gauges *gauges, __u32 cell, const struct policy *policy,
+                                          const struct metered *metered)
+{
+	__sync_fetch_and_sub(&gauges->bytes_tat_ns[cell], byte_cost(policy, metered));
+	if (metered->connects)
+		__sync_fetch_and_sub(&gauges->connections_tat_ns[cell], policy->connection_increment_ns);
+}
+
+/* A newcomer's gauges: nothing of the cell's old user is left. */
+static __always_inline void gauges_open(struct set_gauges *gauges, __u32 cell, const struct policy *policy,
+                                        const struct metered *metered)
+{
+	gauges->bytes_tat_ns[cell] = metered->now_ns + byte_cost(policy, metered);
+	gauges->connections_tat_ns[cell] =
+		metered->connects ? metered->now_ns + policy->connection_increment_ns : metered->now_ns;
+}
+
+/* The gauges of a set where the service has such limits, else NULL. */
+static __always_inline struct set_gauges *meter_gauges_of(__u32 set_index, const struct policy *policy)
+{
+	if (!FEATURE(FEATURE_GAUGES) || !(policy->flags & POLICY_GAUGED))
+		return 0;
+	return bpf_map_lookup_elem(&meter_gauges, &set_index);
+}
+
+/* The capacity of the policy's service, NULL where it has none. */
+static __always_inline struct capacity_state *meter_capacity_of(const struct policy *policy)
+{
+	if (!FEATURE(FEATURE_CAPACITY) || !(policy->flags & POLICY_CAPACITY) || policy->service >= SERVICES_MAX)
+		return 0;
+	return &state.capacities[policy->service];
+}
+
 /* Makes a cell the user's, charged with its first packet. False where somebody else was faster. A packet of the cell's
  * old user that is charged on another CPU at this very moment is forgotten: one, and by a user that was idle. */
-static __always_inline bool cell_claim(struct meter_set *set, __u32 cell, const struct policy *policy,
-                                       const struct metered *metered)
+static __always_inline bool cell_claim(struct meter_set *set, __u32 cell, const struct metered *metered)
 {
 	__u32 before = set->tags[cell];
 
 	if (__sync_val_compare_and_swap(&set->tags[cell], before, metered->tag) != before)
 		return false;
-	*(volatile __u64 *)&set->states[cell] = state_of(metered->now_ns + policy->increment_ns) | 1;
+	*(volatile __u64 *)&set->states[cell] = state_of(metered->now_ns + metered->increment_ns) | 1;
 	set->bytes[cell] = metered->bytes;
 	return true;
 }
 
-static __always_inline enum charge cell_charge(struct meter_set *set, __u32 cell, const struct policy *policy,
-                                               const struct metered *metered)
+/* Judges a packet of a user that has a cell: by the service's capacity, the gauges, the limit in packets; charges all,
+ * or nothing. */
+static __always_inline int cell_judge(struct meter_set *set, __u32 cell, const struct policy *policy,
+                                      const struct metered *metered)
 {
-	__u64 next = 0;
-	enum charge charge =
-		state_charge(&set->states[cell], &set->tags[cell], metered->tag, policy, metered->now_ns, &next);
+	struct set_gauges *gauges = meter_gauges_of(metered->set_index, policy);
+	struct capacity_state *capacity = meter_capacity_of(policy);
+	__u64 seen = *(volatile __u64 *)&set->states[cell], ahead = state_ahead(seen, metered->now_ns), next = 0;
+	__u32 rank = metered->rank + (seen & STATE_TENURED ? RANK_TENURED : 0);
 
-	if (charge == CHARGE_OVER)
-		cell_count_over(metered->set_index, cell, policy);
-	if (charge != CHARGE_PASSED)
-		return charge;
+	if (ahead > policy->tolerance_ns && ahead <= policy->tolerance_ns + metered->increment_ns)
+		return OUTCOME_SPILLED + REASON_USER_LIMIT;
+	if (capacity && capacity_over(capacity, policy, rank, metered->now_ns))
+		return OUTCOME_SPILLED + REASON_CAPACITY;
+	int gauged = gauges ? gauges_charge(gauges, cell, policy, metered) : OUTCOME_PASSED;
+	if (gauged != OUTCOME_PASSED)
+		return gauged;
+	int judged = state_charge(&set->states[cell], &set->tags[cell], metered->tag, policy, metered, &next);
+	if (judged != OUTCOME_PASSED) {
+		if (gauges)
+			gauges_refund(gauges, cell, policy, metered);
+		return judged;
+	}
+	if (capacity)
+		capacity_charge(capacity, policy, metered->now_ns);
 	set->bytes[cell] += metered->bytes;
 	if (cell_notable(next & STATE_PACKETS_MASK))
 		cell_note(set, cell, policy, metered, next & STATE_PACKETS_MASK);
-	return charge;
+	return OUTCOME_PASSED;
 }
 
-static __always_inline bool overflow_over(const struct policy *policy, const struct metered *metered)
+/* Judges a newcomer for whom its set has no room. */
+static __always_inline int overflow_judge(const struct policy *policy, const struct metered *metered)
 {
 	static const __u32 nobody;
-	struct set_details *details = meter_details_of(metered->set_index);
+	__u32 index = metered->set_index;
+	struct set_overflow *overflow = bpf_map_lookup_elem(&meter_overflows, &index);
 	__u64 next;
-	if (!details)
-		return false;
+	if (!overflow)
+		return OUTCOME_PASSED;
 
-	__sync_fetch_and_add(&details->overflow_packets, 1);
-	return state_charge(&details->overflow_state, &nobody, 0, policy, metered->now_ns, &next) == CHARGE_OVER;
+	__sync_fetch_and_add(&overflow->packets, 1);
+	return state_charge(&overflow->state, &nobody, 0, policy, metered, &next);
 }
 
-/* The same as meter_over() for whoever is not simply within its limit: newcomers, users over it, and those whose word
- * another CPU changed at the same time. */
-static __noinline int meter_over_slowly(struct meter_set *set, const struct policy *policy,
-                                        const struct metered *metered)
+/* Judges a user that has no cell yet: it gets one where the capacity has room for it, and the set. */
+static __always_inline int newcomer_judge(struct meter_set *set, const struct policy *policy,
+                                          const struct metered *metered)
+{
+	struct capacity_state *capacity = meter_capacity_of(policy);
+	struct set_gauges *gauges = 0;
+	__u32 index = metered->set_index;
+	int judged = OUTCOME_PASSED;
+
+	if (capacity && capacity_over(capacity, policy, metered->rank, metered->now_ns))
+		return OUTCOME_SPILLED + REASON_CAPACITY;
+	if (FEATURE(FEATURE_GAUGES))
+		gauges = bpf_map_lookup_elem(&meter_gauges, &index);
+	__u32 cell = cell_victim(set, gauges, metered->now_ns);
+	if (cell < SET_CELLS && !cell_claim(set, cell, metered))
+		return JUDGED_LOST;
+	if (cell >= SET_CELLS)
+		judged = overflow_judge(policy, metered);
+	else if (FEATURE(FEATURE_GAUGES) && gauges)
+		gauges_open(gauges, cell, policy, metered);
+	if (capacity && judged == OUTCOME_PASSED)
+		capacity_charge(capacity, policy, metered->now_ns);
+	return judged;
+}
+
+/* The same as meter_judge() for whoever is not simply within its limit: newcomers, users over it or with gauges, and
+ * those whose word another CPU changed at the same time. */
+static __noinline int meter_judge_slowly(struct meter_set *set, const struct policy *policy,
+                                         const struct metered *metered)
 {
 	for (int claim = 0; claim < METER_CLAIMS; claim++) {
 		__u32 cell = cell_find(set, metered->tag);
-		if (cell < SET_CELLS) {
-			enum charge charge = cell_charge(set, cell, policy, metered);
-			if (charge != CHARGE_LOST)
-				return charge == CHARGE_OVER;
-			continue;
-		}
-		cell = cell_victim(set, metered->now_ns);
-		if (cell >= SET_CELLS)
-			break;
-		if (cell_claim(set, cell, policy, metered))
-			return false;
+		int judged = cell < SET_CELLS ? cell_judge(set, cell, policy, metered)
+		                              : newcomer_judge(set, policy, metered);
+		if (judged > OUTCOME_PASSED && cell < SET_CELLS)
+			cell_count_over(metered->set_index, cell, policy, judged != OUTCOME_SPILLED + REASON_CAPACITY);
+		if (judged != JUDGED_LOST)
+			return judged;
 	}
-	return overflow_over(policy, metered);
+	return overflow_judge(policy, metered);
 }
 
-/* Charges one packet to its user. Returns whether the user is over its limit. */
-static __always_inline bool meter_over(const struct live *live, const struct policy *policy,
-                                       const struct packet *packet, const struct user *user)
+/* What one packet of the user costs now: by the level, while the controller stands by it, else by the limit. */
+static __always_inline __u64 meter_increment(const struct live *live, const struct policy *policy, __u32 number,
+                                             __u64 now)
 {
+	if (!FEATURE(FEATURE_LEVELS) || !(policy->flags & POLICY_LEVEL) || number >= POLICIES)
+		return policy->increment_ns;
+
+	__u64 level = *(const volatile __u64 *)&state.levels[number];
+	__u64 age = ((now >> SECOND_SHIFT) - level) & LEVEL_TIME_MASK;
+	return age <= live->relax_after ? level >> LEVEL_TIME_BITS : policy->increment_ns;
+}
+
+/* Whether a packet opens a TCP connection: SYN without ACK (RFC 9293 section 3.5). */
+static __always_inline bool packet_connects(struct xdp_md *ctx, const struct packet *packet)
+{
+	const struct tcphdr *tcp = packet->transport;
+
+	if (packet->table != PORTS_TCP || !tcp || (const void *)(tcp + 1) > (const void *)(long)ctx->data_end)
+		return false;
+	return tcp->syn && !tcp->ack;
+}
+
+/* Charges one packet to its user, and to its service where that has a capacity. Returns its outcome. */
+static __always_inline __u32 meter_judge(struct xdp_md *ctx, const struct policy *policy, __u32 number,
+                                         const struct packet *packet, const struct user *user)
+{
+	const struct live *live = &state.live;
 	__u32 index = user->set & live->sets_mask;
 	struct meter_set *set = bpf_map_lookup_elem(&meter_sets, &index);
 	if (!set)
-		return false;
+		return OUTCOME_PASSED;
 
-	__u64 now = clock_ns();
+	__u64 now = clock_ns(), increment = meter_increment(live, policy, number, now);
+	struct capacity_state *capacity = meter_capacity_of(policy);
+	bool connects = FEATURE(FEATURE_GAUGES | FEATURE_CAPACITY) && packet_connects(ctx, packet);
+	__u32 rank = FEATURE(FEATURE_CAPACITY) ? RANK_OF_CLASS(user->class) + (connects ? 0 : RANK_ESTABLISHED) : 0;
+	bool gauged = FEATURE(FEATURE_GAUGES) && policy->flags & POLICY_GAUGED;
 	__u32 cell = cell_find(set, user->tag);
-	if (likely(cell < SET_CELLS)) {
+	if (likely(cell < SET_CELLS) && !gauged) {
 		__u64 seen = *(volatile __u64 *)&set->states[cell], ahead = state_ahead(seen, now);
-		__u64 next = state_next(seen, ahead, policy, now);
-		if (likely(ahead <= policy->tolerance_ns && state_swap(&set->states[cell], seen, next))) {
+		__u64 next = state_next(seen, ahead, increment, now);
+		bool room = !capacity ||
+		            !capacity_over(capacity, policy, rank + (seen & STATE_TENURED ? RANK_TENURED : 0), now);
+		if (likely(ahead <= policy->tolerance_ns && room && state_swap(&set->states[cell], seen, next))) {
 			/* Not atomic: two CPUs on one user may lose some, and verdicts do not hang on it. */
 			set->bytes[cell] += packet->bytes;
+			if (capacity)
+				capacity_charge(capacity, policy, now);
 			if (unlikely(cell_notable(next & STATE_PACKETS_MASK))) {
-				struct metered metered = METERED(packet, user, index, now);
+				struct metered metered = METERED(packet, user, index, now, increment, rank, connects);
 				cell_note(set, cell, policy, &metered, next & STATE_PACKETS_MASK);
 			}
-			return false;
+			return OUTCOME_PASSED;
 		}
 	}
-	struct metered metered = METERED(packet, user, index, now);
-	return meter_over_slowly(set, policy, &metered);
+	struct metered metered = METERED(packet, user, index, now, increment, rank, connects);
+	return meter_judge_slowly(set, policy, &metered);
 }

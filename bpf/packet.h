@@ -55,7 +55,8 @@ enum packet_fragment {
 struct packet {
 	__u64 source[2]; /* [high, low], network order, IPv4 as ::ffff:a.b.c.d */
 	__u64 destination[2];
-	__u32 bytes; /* of the whole frame */
+	const void *transport; /* the header of a placed TCP or UDP packet; to be held against the frame's end again */
+	__u32 bytes;           /* of the whole frame */
 	__u32 fragment_id;
 	__u16 port;        /* destination port; of a protocol without ports, its number */
 	__u8 table;        /* enum port_table, or POLICY_STRAY_UNKNOWN */
@@ -106,6 +107,7 @@ static __always_inline enum packet_kind parse_tcp(struct cursor *cursor, struct 
 		return PACKET_MALFORMED;
 	packet->table = PORTS_TCP;
 	packet->port = bpf_ntohs(tcp->dest);
+	packet->transport = tcp;
 	return PACKET_PLACED;
 }
 
@@ -122,6 +124,7 @@ static __always_inline enum packet_kind parse_udp(struct cursor *cursor, struct 
 		return PACKET_MALFORMED;
 	packet->table = PORTS_UDP;
 	packet->port = bpf_ntohs(udp->dest);
+	packet->transport = udp;
 	return PACKET_PLACED;
 }
 

@@ -13,15 +13,14 @@
 
 #include "abi.h"
 #include "clock.h"
+#include "features.h"
 #include "fragment.h"
 #include "meter.h"
 #include "packet.h"
 #include "service.h"
+#include "state.h"
 #include "user.h"
 #include "verdict.h"
-
-/* Lies in .bss: pinned as `state`, and mapped by user space. */
-struct state state;
 
 /* The packet path never reads it: it lies here to be pinned with the slots that it names. */
 struct {
@@ -64,14 +63,13 @@ int spillway(struct xdp_md *ctx)
 		return verdict_count(SERVICE_OTHER, OUTCOME_PASSED, packet.bytes);
 
 	__u32 number = policy_number(active, &packet, kind);
-	const struct policy *policy = &judged_by->policies[number < POLICIES ? number : SERVICE_OTHER];
+	if (number >= POLICIES)
+		number = SERVICE_OTHER;
+	const struct policy *policy = &judged_by->policies[number];
 
-	__u32 outcome = OUTCOME_PASSED;
-	user_locate(&state.live, policy, &packet, &user);
-	if (meter_over(&state.live, policy, &packet, &user))
-		outcome = outcome_of(REASON_USER_LIMIT, policy->flags);
-
-	return verdict_count(policy->service, outcome, packet.bytes);
+	user_identify(ctx, &state.live, judged_by, number, &packet, &user);
+	__u32 outcome = meter_judge(ctx, policy, number, &packet, &user);
+	return verdict_count(policy->service, outcome_under(outcome, policy->flags), packet.bytes);
 }
 
 /* Tells user space the time that the meter goes by; called by a test run alone, never attached. */

@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The user step: whose packet is it, and where in the table is that user. Knows policy, no map. */
+/* The user step: whose packet is it, and where in the table is that user. */
 #pragma once
 
 #include "abi.h"
+#include "compiler.h"
+#include "features.h"
 #include "packet.h"
 
 struct user {
-	__u64 key[2]; /* the source address cut to the service's prefix, network order */
+	__u64 key[2]; /* what names the user: for its source, the address cut to the service's prefix, network order */
 	__u32 set;    /* index of the user's set, before the mask */
 	__u32 tag;    /* marks the user's cell there; never 0 */
+	__u8 kind;    /* enum user_kind */
+	__u8 class;   /* enum service_class */
 };
+
+#define KIND_SEED 0x9e3779b97f4a7c15ULL /* keeps users of several kinds in one service apart */
 
 /* One product of NH: the halves of a word, each moved by its half of the key. */
 static __always_inline __u64 nh_pair(__u64 word, __u64 key)
@@ -22,18 +28,59 @@ static __always_inline __u64 nh_pair(__u64 word, __u64 key)
 /* NH over the key's four words (Black, Halevi, Krawczyk, Krovetz and Rogaway: UMAC, 1999): two users meet in 64 bits
  * with a chance of 2^-32, whatever their addresses, as long as nobody knows the keys; then one round of multiplication
  * to spread it. So nobody can aim at a set. The service's part comes with its policy. */
-static __always_inline void user_locate(const struct live *live, const struct policy *policy,
-                                        const struct packet *packet, struct user *user)
+static __always_inline void user_locate(const struct live *live, const struct policy *policy, struct user *user)
 {
-	const __u64 *mask = policy->source_mask[packet->ipv6 & 1];
-	__u64 high = packet->source[0] & mask[0];
-	__u64 low = packet->source[1] & mask[1];
+	__u64 hash =
+		policy->seed + nh_pair(user->key[1], live->hash_keys[0]) + nh_pair(user->key[0], live->hash_keys[1]);
 
-	__u64 hash = policy->seed + nh_pair(low, live->hash_keys[0]) + nh_pair(high, live->hash_keys[1]);
+	if (user->kind != USER_SOURCE)
+		hash += user->kind * KIND_SEED;
 	hash = (hash ^ (hash >> 32)) * live->hash_keys[4];
-
-	user->key[0] = high;
-	user->key[1] = low;
 	user->set = hash >> 40;
 	user->tag = (__u32)(hash >> 8) | 1;
+}
+
+/* Takes the bytes of the datagram that name the user: a session ID, a QUIC destination connection ID (RFC 9000 section
+ * 5.1). False where the datagram ends before them. */
+static __always_inline bool user_from_payload(struct xdp_md *ctx, const struct packet *packet,
+                                              const struct policy *policy, __u32 span, struct user *user)
+{
+	const void *end = (const void *)(long)ctx->data_end;
+	const struct udphdr *udp = packet->transport;
+	__u32 offset = PAYLOAD_OFFSET(span), bytes = PAYLOAD_BYTES(span);
+	__u64 key[2] = {0};
+
+	if (!udp || packet->table != PORTS_UDP || (const void *)(udp + 1) > end ||
+	    bpf_ntohs(udp->len) < sizeof(*udp) + offset + bytes)
+		return false;
+	const __u8 *at = (const __u8 *)(udp + 1) + offset;
+	if ((const void *)(at + sizeof(key)) <= end) {
+		key[0] = *(const __u64 *)at & policy->payload_mask[0];
+		key[1] = *(const __u64 *)(at + 8) & policy->payload_mask[1];
+	} else {
+		for (__u32 i = 0; i < PAYLOAD_BYTES_MAX && i < bytes; i++) {
+			if ((const void *)(at + i + 1) > end)
+				return false;
+			((__u8 *)key)[i] = at[i];
+		}
+	}
+	user->key[0] = key[0];
+	user->key[1] = key[1];
+	user->kind = USER_PAYLOAD;
+	return true;
+}
+
+/* Says whose the packet is: by the service's kind of user, else by its source. */
+static __always_inline void user_identify(struct xdp_md *ctx, const struct live *live, const struct policy_slot *slot,
+                                          __u32 number, const struct packet *packet, struct user *user)
+{
+	const struct policy *policy = &slot->policies[number];
+	const __u64 *mask = policy->user_mask[packet->ipv6 & 1];
+
+	*user = (struct user){.key = {packet->source[0] & mask[0], packet->source[1] & mask[1]},
+	                      .kind = USER_SOURCE,
+	                      .class = policy->class};
+	if (FEATURE(FEATURE_PAYLOAD) && policy->kind == USER_PAYLOAD)
+		user_from_payload(ctx, packet, policy, slot->payload_spans[number], user);
+	user_locate(live, policy, user);
 }

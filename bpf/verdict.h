@@ -23,9 +23,11 @@ struct {
 /* What a passed packet's verdict is. A benchmark sets XDP_DROP, to weigh the program without the stack behind it. */
 const volatile __u32 action_passed = XDP_PASS;
 
-static __always_inline __u32 outcome_of(enum reason reason, __u32 flags)
+/* What becomes of an outcome under a policy that only observes: a shadow. */
+static __always_inline __u32 outcome_under(__u32 outcome, __u32 flags)
 {
-	return (flags & POLICY_OBSERVE ? OUTCOME_SHADOW : OUTCOME_SPILLED) + reason;
+	return outcome >= OUTCOME_SPILLED && flags & POLICY_OBSERVE ? outcome - OUTCOME_SPILLED + OUTCOME_SHADOW
+	                                                            : outcome;
 }
 
 static __always_inline int verdict_count(__u32 service, __u32 outcome, __u32 bytes)
@@ -49,7 +51,8 @@ static __always_inline int verdict_malformed(const struct policy_slot *slot, con
 		counted->packets++;
 		counted->bytes += packet->bytes;
 	}
-	__u32 outcome = slot->malformed_flags & MALFORMED_PASSES ? OUTCOME_PASSED
-	                                                         : outcome_of(REASON_MALFORMED, slot->malformed_flags);
+	__u32 outcome = slot->malformed_flags & MALFORMED_PASSES
+	                        ? OUTCOME_PASSED
+	                        : outcome_under(OUTCOME_SPILLED + REASON_MALFORMED, slot->malformed_flags);
 	return verdict_count(SERVICE_OTHER, outcome, packet->bytes);
 }

@@ -156,7 +156,7 @@ static void write_tcp(struct writer *writer, const char *layer)
 	put16(tcp, 40000);
 	put16(tcp + 2, first_number(layer));
 	tcp[12] = (unsigned char)(number(layer, "doff", 5) << 4);
-	tcp[13] = 2;
+	tcp[13] = (unsigned char)number(layer, "flags", 2);
 }
 
 static void write_udp(struct writer *writer, const char *layer)
@@ -176,6 +176,14 @@ static void write_plain(struct writer *writer, unsigned protocol, unsigned bytes
 	unsigned char *header = grow(writer, bytes);
 	if (protocol == 132)
 		put16(header + 2, port);
+}
+
+static void write_hex(struct writer *writer, const char *digits)
+{
+	for (size_t i = 0; digits[i] && digits[i + 1]; i += 2) {
+		const char pair[] = {digits[i], digits[i + 1], '\0'};
+		*grow(writer, 1) = (unsigned char)strtoul(pair, NULL, 16);
+	}
 }
 
 static void finish_lengths(struct writer *writer)
@@ -233,6 +241,8 @@ static bool write_layer(struct writer *writer, const char *layer)
 		link_protocol(writer, first_number(layer));
 	else if (is(layer, "raw"))
 		grow(writer, first_number(layer));
+	else if (is(layer, "hex"))
+		write_hex(writer, layer + strlen("hex:"));
 	else
 		return false;
 	return true;

@@ -183,7 +183,7 @@ static void test_full_table_evicts_nobody(void **state)
 	struct table_view table = datapath_table(world.datapath);
 	__u64 overflowed = 0;
 	for (size_t set = 0; set < table.count; set++)
-		overflowed += table.details[set].overflow_packets;
+		overflowed += table.overflows[set].packets;
 	size_t cells = table.count * SET_CELLS, seated = 0;
 	for (size_t set = 0; set < table.count; set++)
 		for (int cell = 0; cell < SET_CELLS; cell++)

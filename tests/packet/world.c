@@ -86,8 +86,9 @@ void world_reset(struct world *world)
 	for (size_t set = 0; set < dp->sets; set++) {
 		memset(&dp->table[set], 0, sizeof(dp->table[set]));
 		memset(&dp->details[set], 0, sizeof(dp->details[set]));
+		memset(&dp->overflows[set], 0, sizeof(dp->overflows[set]));
 		for (int cell = 0; cell < SET_CELLS; cell++)
-			dp->table[set].states[cell] = now_ns << STATE_PACKETS_BITS;
+			dp->table[set].states[cell] = now_ns << STATE_TAT_SHIFT;
 	}
 	for (__u32 key = 0; key < FRAGMENTS; key++)
 		bpf_map_update_elem(bpf_map__fd(dp->skeleton->maps.fragments), &key, &none, BPF_ANY);

@@ -68,18 +68,30 @@ static const struct {
 	{TOP "allow: []\n", "2:1: not in this version"},
 	{TOP "deny: []\n", "2:1: not in this version"},
 	{WITH("adaptive: {}"), "6:5: not in this version"},
-	{WITH("class: critical"), "6:5: not in this version"},
-	{WITH("capacity: 1"), "6:5: not in this version"},
-	{WITH("limit: {packets_per_second: 1, bytes_per_second: 1}"), "6:36: not in this version"},
-	{WITH("limit: {packets_per_second: 1, connections_per_second: 1}"), "6:36: not in this version"},
+	{WITH("class: critical"), NULL},
+	{WITH("class: vital"), "6:12: sheddable, normal, critical"},
+	{WITH("capacity: 10k"), NULL},
+	{WITH("capacity: 0"), "6:15: from 1"},
+	{WITH("limit: {bytes_per_second: 10MB, burst_bytes: 1MB, connections_per_second: 50}"), NULL},
+	{WITH("limit: {bytes_per_second: 63}"), "6:31: 64 B"},
+	{WITH("limit: {bytes_per_second: 10 Mbit}"), "6:31: a number of bytes"},
+	{WITH("limit: {connections_per_second: 0}"), "6:37: from 0.1"},
+	{WITH("limit: {burst_connections: 5}"), "6:12: without a limit in connections"},
+	{WITH("limit: {bytes_per_second: 64, burst_bytes: 1MB}"), "6:12: at most 900 s"},
+	{TWO("{name: u, protocol: udp, ports: [80], limit: {connections_per_second: 1}}"), "6:50: protocol: tcp"},
 	{WITH("user: {kind: tenant}"), "6:18: not in this version"},
-	{WITH("user: {kind: payload}"), "6:18: not in this version"},
+	{WITH("user: {kind: payload}"), "6:11: needs 'offset' and 'length'"},
+	{WITH("user: {kind: payload, offset: 1, length: 8}"), "6:11: protocol: udp"},
+	{TWO("{name: u, protocol: udp, ports: [80], user: {kind: payload, offset: 2047, length: 16}}"), NULL},
+	{TWO("{name: u, protocol: udp, ports: [80], user: {kind: payload, offset: 2048, length: 16}}"),
+         "6:73: to 2047"},
+	{TWO("{name: u, protocol: udp, ports: [80], user: {kind: payload, offset: 0, length: 17}}"), "6:84: to 16"},
 	{WITH("user: {kind: tag}"), "6:18: not in this version"},
-	{WITH("user: {offset: 1}"), "6:12: not in this version"},
-	{WITH("user: {length: 1}"), "6:12: not in this version"},
+	{WITH("user: {offset: 1}"), "6:11: of users of kind 'payload'"},
+	{WITH("user: {length: 1}"), "6:11: of users of kind 'payload'"},
 	{WITH("user: {ipv4: 33}"), "6:18: from 0 to 32"},
 	{WITH("user: {ipv6: 129}"), "6:18: from 0 to 128"},
-	{WITH("limit: {}"), "6:12: no 'packets_per_second'"},
+	{WITH("limit: {}"), "6:12: limit of nothing"},
 	{WITH("limit: {packets_per_second: 0.01}"), "6:33: from 0.1"},
 	{WITH("limit: {packets_per_second: 101M}"), "6:33: to 100000000"},
 	{WITH("limit: {packets_per_second: -1}"), "6:33: no number"},
@@ -158,9 +170,9 @@ static void test_values(void **state)
 	assert_int_equal(config->services[0].mode, CONFIG_ENFORCE);
 	assert_int_equal(config->services[0].ports[2].last, 8010);
 	assert_int_equal(config->services[0].user_ipv4_length, 24);
-	assert_true(config->services[0].limit.packets_per_second == 1000);
+	assert_true(config->services[0].limit.packets.per_second == 1000);
 	assert_int_equal(config->services[1].mode, CONFIG_OBSERVE);
-	assert_true(config->services[1].limit.burst == 1);
+	assert_true(config->services[1].limit.packets.burst == 1);
 	config_free(config);
 }
 

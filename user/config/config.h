@@ -42,12 +42,30 @@ struct config_ports {
 	uint16_t last; /* the last one in the range: equal to `first` for a single port */
 };
 
-/* What one user of weight 1 may send. */
-struct config_limit {
-	double packets_per_second; /* above 0; 0 where no limit is set */
-	double burst; /* packets beyond the pace, at least 1; where the file is silent a tenth of a second's packets, at
-	                 least 1 */
+/* One of the paces that a user of weight 1 is held to. */
+struct config_pace {
+	double per_second; /* above 0; 0 where no limit is set */
+	double burst;      /* beyond the pace; where the file is silent a tenth of a second's worth, at least 1 */
 };
+
+struct config_limit {
+	struct config_pace packets, bytes, connections; /* a connection is a TCP SYN */
+};
+
+enum config_class {
+	CONFIG_SHEDDABLE,
+	CONFIG_NORMAL,
+	CONFIG_CRITICAL,
+};
+
+/* Whose packets are counted together. */
+enum config_kind {
+	CONFIG_SOURCE,  /* the source address */
+	CONFIG_PAYLOAD, /* bytes of the datagram; where it ends before them, the source address */
+};
+
+#define CONFIG_PAYLOAD_OFFSET_MAX 2047
+#define CONFIG_PAYLOAD_BYTES_MAX  16
 
 /* A name with its place in the file, so that what fails later can still point at the line. */
 struct config_mark {
@@ -64,6 +82,11 @@ struct config_service {
 	size_t destinations_count;
 	enum config_mode mode; /* the file's own mode unless the service has one */
 	struct config_limit limit;
+	enum config_class class;
+	double capacity_pps; /* of the service as a whole; 0: no limit */
+	enum config_kind user_kind;
+	uint16_t payload_offset;  /* of CONFIG_PAYLOAD, from the end of the UDP header */
+	uint8_t payload_bytes;    /* 1 to CONFIG_PAYLOAD_BYTES_MAX */
 	uint8_t user_ipv4_length; /* 0 to 32: the source address is cut to this prefix */
 	uint8_t user_ipv6_length; /* 0 to 128 */
 };

@@ -170,6 +170,30 @@ bool schema_read_number(struct reading *reading, const yaml_node_t *node, double
 	return true;
 }
 
+bool schema_read_bytes(struct reading *reading, const yaml_node_t *node, double least, double most, double *out)
+{
+	static const char expected[] = "a number of bytes as 10MB";
+	char from[UNITS_TEXT_MAX], to[UNITS_TEXT_MAX];
+	struct error err;
+	uint64_t bytes;
+
+	const char *text = schema_read_text(reading, node, expected);
+	if (!text)
+		return false;
+	if (units_parse_bytes(text, &bytes, &err) < 0) {
+		faults_add(reading->faults, mark_of(node), "%.120s; expected %s", err.text, expected);
+		return false;
+	}
+	if ((double)bytes < least || (double)bytes > most) {
+		units_format_bytes(least, from, sizeof(from));
+		units_format_bytes(most, to, sizeof(to));
+		faults_add(reading->faults, mark_of(node), "found %.40s, expected %s to %s", text, from, to);
+		return false;
+	}
+	*out = (double)bytes;
+	return true;
+}
+
 bool schema_read_whole(struct reading *reading, const yaml_node_t *node, unsigned least, unsigned most, unsigned *out)
 {
 	double number;

@@ -12,7 +12,8 @@
 #include "base/cleanup.h"
 #include "config/faults.h"
 
-#define BURST_SECONDS_MAX 900 /* the meter's clock holds no longer debt */
+#define BURST_SECONDS_MAX    900 /* the meter's clock holds no longer debt */
+#define PAYLOAD_OFFSET_UNSET UINT16_MAX
 
 struct service_reading {
 	struct config_service *service;
@@ -26,7 +27,11 @@ static const struct schema_word protocol_words[] = {
 
 static const struct schema_word mode_words[] = {{"observe", CONFIG_OBSERVE}, {"enforce", CONFIG_ENFORCE}, {0}};
 
-static const struct schema_word kind_words[] = {{"source", 0}, {"tenant", -1}, {"payload", -1}, {"tag", -1}, {0}};
+static const struct schema_word kind_words[] = {
+	{"source", CONFIG_SOURCE}, {"tenant", -1}, {"payload", CONFIG_PAYLOAD}, {"tag", -1}, {0}};
+
+static const struct schema_word class_words[] = {
+	{"sheddable", CONFIG_SHEDDABLE}, {"normal", CONFIG_NORMAL}, {"critical", CONFIG_CRITICAL}, {0}};
 
 static bool name_is_sound(const char *name)
 {
@@ -193,9 +198,26 @@ static void read_destinations(struct reading *reading, const yaml_node_t *node, 
 
 static void read_kind(struct reading *reading, const yaml_node_t *node, void *target)
 {
+	struct config_service *service = target;
 	int kind;
-	(void)target;
-	schema_read_word(reading, node, kind_words, &kind);
+	if (schema_read_word(reading, node, kind_words, &kind))
+		service->user_kind = (enum config_kind)kind;
+}
+
+static void read_payload_offset(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	struct config_service *service = target;
+	unsigned offset;
+	if (schema_read_whole(reading, node, 0, CONFIG_PAYLOAD_OFFSET_MAX, &offset))
+		service->payload_offset = (uint16_t)offset;
+}
+
+static void read_payload_length(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	struct config_service *service = target;
+	unsigned length;
+	if (schema_read_whole(reading, node, 1, CONFIG_PAYLOAD_BYTES_MAX, &length))
+		service->payload_bytes = (uint8_t)length;
 }
 
 static void read_ipv4_length(struct reading *reading, const yaml_node_t *node, void *target)
@@ -217,51 +239,131 @@ static void read_ipv6_length(struct reading *reading, const yaml_node_t *node, v
 static void read_user(struct reading *reading, const yaml_node_t *node, void *target)
 {
 	static const struct schema_key keys[] = {
-		{"kind", read_kind, false}, {"ipv4", read_ipv4_length, false}, {"ipv6", read_ipv6_length, false},
-		{"offset", NULL, false},    {"length", NULL, false},           {0},
+		{"kind", read_kind, false},
+		{"ipv4", read_ipv4_length, false},
+		{"ipv6", read_ipv6_length, false},
+		{"offset", read_payload_offset, false},
+		{"length", read_payload_length, false},
+		{0},
 	};
 	static const struct schema schema = {"user", keys};
 	struct service_reading *into = target;
+	struct config_service *service = into->service;
+	size_t faults_before = reading->faults->count;
 
-	schema_read(reading, node, &schema, into->service);
+	service->payload_offset = PAYLOAD_OFFSET_UNSET;
+	schema_read(reading, node, &schema, service);
+	if (reading->faults->count != faults_before)
+		return;
+	bool payload = service->user_kind == CONFIG_PAYLOAD;
+	if (payload && (service->payload_offset == PAYLOAD_OFFSET_UNSET || !service->payload_bytes))
+		faults_add(
+			reading->faults, mark_of(node),
+			"a user of kind 'payload' needs 'offset' and 'length': the bytes of the datagram that name it");
+	if (!payload && (service->payload_offset != PAYLOAD_OFFSET_UNSET || service->payload_bytes))
+		faults_add(reading->faults, mark_of(node),
+		           "'offset' and 'length' are of users of kind 'payload': remove them, or name that kind");
+	if (payload && into->places->protocol_read && service->protocol != CONFIG_UDP)
+		faults_add(reading->faults, mark_of(node),
+		           "users of kind 'payload' are named in UDP datagrams: expected 'protocol: udp'");
 }
 
 static void read_packets_per_second(struct reading *reading, const yaml_node_t *node, void *target)
 {
 	struct config_limit *limit = target;
-	schema_read_number(reading, node, 0.1, 100e6, &limit->packets_per_second);
+	schema_read_number(reading, node, 0.1, 100e6, &limit->packets.per_second);
 }
 
 static void read_burst(struct reading *reading, const yaml_node_t *node, void *target)
 {
 	struct config_limit *limit = target;
-	schema_read_number(reading, node, 1, 10e6, &limit->burst);
+	schema_read_number(reading, node, 1, 10e6, &limit->packets.burst);
+}
+
+static void read_bytes_per_second(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	struct config_limit *limit = target;
+	schema_read_bytes(reading, node, 64, 100e9, &limit->bytes.per_second);
+}
+
+static void read_burst_bytes(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	struct config_limit *limit = target;
+	schema_read_bytes(reading, node, 64, 10e9, &limit->bytes.burst);
+}
+
+static void read_connections_per_second(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	struct config_limit *limit = target;
+	schema_read_number(reading, node, 0.1, 10e6, &limit->connections.per_second);
+}
+
+static void read_burst_connections(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	struct config_limit *limit = target;
+	schema_read_number(reading, node, 1, 1e6, &limit->connections.burst);
+}
+
+/* Completes a pace, or says what is wrong with it. */
+static void settle_burst(struct reading *reading, const yaml_node_t *node, struct config_pace *pace, const char *burst,
+                         const char *noun)
+{
+	if (pace->per_second <= 0 && pace->burst > 0)
+		faults_add(reading->faults, mark_of(node), "'%s' without a limit in %s a second: add it", burst, noun);
+	if (pace->per_second <= 0)
+		return;
+	if (pace->burst <= 0)
+		pace->burst = pace->per_second > 10 ? pace->per_second / 10 : 1;
+	else if (pace->burst / pace->per_second > BURST_SECONDS_MAX)
+		faults_add(reading->faults, mark_of(node),
+		           "burst %.10g at %.10g %s a second lasts %.10g s, expected at most %d s: lower the burst",
+		           pace->burst, pace->per_second, noun, pace->burst / pace->per_second, BURST_SECONDS_MAX);
 }
 
 static void read_limit(struct reading *reading, const yaml_node_t *node, void *target)
 {
 	static const struct schema_key keys[] = {
-		{"packets_per_second", read_packets_per_second, true},
+		{"packets_per_second", read_packets_per_second, false},
 		{"burst", read_burst, false},
-		{"bytes_per_second", NULL, false},
-		{"connections_per_second", NULL, false},
+		{"bytes_per_second", read_bytes_per_second, false},
+		{"burst_bytes", read_burst_bytes, false},
+		{"connections_per_second", read_connections_per_second, false},
+		{"burst_connections", read_burst_connections, false},
 		{0},
 	};
 	static const struct schema schema = {"limit", keys};
 	struct service_reading *into = target;
 	struct config_limit *limit = &into->service->limit;
 
+	size_t faults_before = reading->faults->count;
+
 	schema_read(reading, node, &schema, limit);
-	if (limit->packets_per_second <= 0)
+	if (reading->faults->count != faults_before)
 		return;
-	if (limit->burst <= 0)
-		limit->burst = limit->packets_per_second > 10 ? limit->packets_per_second / 10 : 1;
-	else if (limit->burst / limit->packets_per_second > BURST_SECONDS_MAX)
+	settle_burst(reading, node, &limit->packets, "burst", "packets");
+	settle_burst(reading, node, &limit->bytes, "burst_bytes", "bytes");
+	settle_burst(reading, node, &limit->connections, "burst_connections", "connections");
+	if (limit->packets.per_second <= 0 && limit->bytes.per_second <= 0 && limit->connections.per_second <= 0)
 		faults_add(
 			reading->faults, mark_of(node),
-			"burst %.10g at %.10g packets a second lasts %.10g s, expected at most %d s: lower the burst",
-			limit->burst, limit->packets_per_second, limit->burst / limit->packets_per_second,
-			BURST_SECONDS_MAX);
+			"a limit of nothing: expected packets_per_second, bytes_per_second or connections_per_second");
+	if (limit->connections.per_second > 0 && into->places->protocol_read && into->service->protocol != CONFIG_TCP)
+		faults_add(reading->faults, mark_of(node),
+		           "'connections_per_second' counts TCP SYNs: expected 'protocol: tcp'");
+}
+
+static void read_class(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	struct service_reading *into = target;
+	int class;
+	if (schema_read_word(reading, node, class_words, &class))
+		into->service->class = (enum config_class) class;
+}
+
+static void read_capacity(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	struct service_reading *into = target;
+	schema_read_number(reading, node, 1, 100e6, &into->service->capacity_pps);
 }
 
 static void read_service_mode(struct reading *reading, const yaml_node_t *node, void *target)
@@ -300,8 +402,8 @@ static void read_service(struct reading *reading, const yaml_node_t *node, struc
 		{"limit", read_limit, false},
 		{"mode", read_service_mode, false},
 		{"adaptive", NULL, false},
-		{"class", NULL, false},
-		{"capacity", NULL, false},
+		{"class", read_class, false},
+		{"capacity", read_capacity, false},
 		{0},
 	};
 	static const struct schema schema = {"a service", keys};
@@ -310,6 +412,7 @@ static void read_service(struct reading *reading, const yaml_node_t *node, struc
 	into->service->mark = mark_of(node);
 	into->service->user_ipv4_length = 32;
 	into->service->user_ipv6_length = 64;
+	into->service->class = CONFIG_NORMAL;
 	schema_read(reading, node, &schema, into);
 	if (node->type == YAML_MAPPING_NODE)
 		check_ports_fit(reading, node, into);

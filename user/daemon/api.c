@@ -199,7 +199,7 @@ static void user_text(const struct policy *policy, const struct observed_user *u
 
 	memcpy(prefix.address, user->key, sizeof(prefix.address));
 	for (int half = 0; half < 2; half++)
-		prefix.length = (uint8_t)(prefix.length + __builtin_popcountll(policy->source_mask[user->ipv6][half]));
+		prefix.length = (uint8_t)(prefix.length + __builtin_popcountll(policy->user_mask[user->ipv6][half]));
 	prefix_format(&prefix, out);
 }
 

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "daemon/interfaces.h"
 #include "daemon/server.h"
+#include "datapath/image.h"
 
 double daemon_clock_s(void)
 {
@@ -102,12 +103,10 @@ static int apply(struct daemon *daemon, struct config *config, struct error *err
 			if (override->has_mode)
 				services[j].mode = override->mode;
 			if (override->has_level) {
-				double seconds =
-					services[j].limit.packets_per_second > 0
-						? services[j].limit.burst / services[j].limit.packets_per_second
-						: 0.1;
-				services[j].limit.packets_per_second = override->level_pps;
-				services[j].limit.burst = override->level_pps * seconds;
+				struct config_pace *pace = &services[j].limit.packets;
+				double seconds = pace->per_second > 0 ? pace->burst / pace->per_second : 0.1;
+				pace->per_second = override->level_pps;
+				pace->burst = override->level_pps * seconds;
 			}
 		}
 	}
@@ -251,6 +250,7 @@ static int open_datapath(struct daemon *daemon, struct error *err)
 {
 	struct datapath_options options = {.pins = daemon->options.pins,
 	                                   .table_users = daemon->config->table_users,
+	                                   .features = image_features(daemon->config),
 	                                   .allow_generic = daemon->config->allow_generic};
 
 	int failure = datapath_open(&daemon->datapath, &options, err);

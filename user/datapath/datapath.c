@@ -19,27 +19,9 @@
 #include "datapath/internal.h"
 #include "datapath/pins.h"
 
+#define RELAX_AFTER_S 30
 #define CELLS_PER_USER \
 	2 /* sets fill unevenly: with twice the cells, 3 % of users meet a full set when all are active */
-
-/* The last lines that libbpf had to say, kept for the error and not for the terminal. */
-static char libbpf_words[512];
-
-__attribute__((format(printf, 2, 0))) static int keep_libbpf_words(enum libbpf_print_level level, const char *format,
-                                                                   va_list arguments)
-{
-	char line[512];
-
-	if (level != LIBBPF_WARN)
-		return 0;
-	vsnprintf(line, sizeof(line), format, arguments);
-	if (!strstr(line, "-- BEGIN PROG LOAD LOG --")) {
-		line[strcspn(line, "\n")] = '\0';
-		if (!libbpf_words[0])
-			snprintf(libbpf_words, sizeof(libbpf_words), "%s", line);
-	}
-	return 0;
-}
 
 static uint32_t sets_for(uint64_t users)
 {
@@ -64,15 +46,37 @@ static uint32_t pinned_sets(const char *pins)
 	return map.max_entries;
 }
 
+/* The live words of the pinned state; NULL where there is none of this shape. Unmap it. */
+static struct live *pinned_live(int fd)
+{
+	struct bpf_map_info map = {0};
+	uint32_t size = sizeof(map);
+
+	if (bpf_obj_get_info_by_fd(fd, &map, &size) < 0 || map.value_size != sizeof(struct state))
+		return NULL;
+	void *live = mmap(NULL, sizeof(struct live), PROT_READ, MAP_SHARED, fd, 0);
+	return live == MAP_FAILED ? NULL : live;
+}
+
+/* The features that the pinned policy uses. */
+static uint32_t pinned_features(const char *pins)
+{
+	char path[PATH_MAX];
+
+	pins_path(pins, PIN_STATE, path);
+	_cleanup_close_ int fd = bpf_obj_get(path);
+	struct live *live = fd < 0 ? NULL : pinned_live(fd);
+	if (!live)
+		return 0;
+	uint32_t features = live->features;
+	munmap(live, sizeof(*live));
+	return features;
+}
+
 /* State of another version is refused by name, never reset behind the operator's back. */
 static int check_version(const char *pins, struct error *err)
 {
 	char path[PATH_MAX];
-	struct bpf_map_info map = {0};
-	uint32_t first = 0, size = sizeof(map);
-	_cleanup_free_ struct state *state = calloc(1, sizeof(*state));
-	if (!state)
-		return error_set(err, -ENOMEM, "%s: no memory to read the pinned state", pins);
 
 	pins_path(pins, PIN_STATE, path);
 	_cleanup_close_ int fd = bpf_obj_get(path);
@@ -80,8 +84,11 @@ static int check_version(const char *pins, struct error *err)
 		return errno == ENOENT
 		               ? 0
 		               : error_set(err, -errno, "%s: cannot open: %s: run as root", path, strerror(errno));
-	if (bpf_obj_get_info_by_fd(fd, &map, &size) < 0 || map.value_size != sizeof(*state) ||
-	    bpf_map_lookup_elem(fd, &first, state) < 0 || (state->live.abi != 0 && state->live.abi != SPILLWAY_ABI))
+	struct live *live = pinned_live(fd);
+	bool ours = live && (live->abi == 0 || live->abi == SPILLWAY_ABI);
+	if (live)
+		munmap(live, sizeof(*live));
+	if (!ours)
 		return error_set(
 			err, -ESTALE,
 			"%s: state of another spillway version (this is %d) is pinned: 'spillway unload' removes it, "
@@ -90,55 +97,15 @@ static int check_version(const char *pins, struct error *err)
 	return 0;
 }
 
-static int set_pins(struct datapath *dp, const char *pins, struct error *err)
-{
-	struct bpf_map *map;
-
-	bpf_object__for_each_map(map, dp->skeleton->obj)
-	{
-		char path[PATH_MAX];
-		bool is_state = map == dp->skeleton->maps.bss;
-		if (!is_state && strchr(bpf_map__name(map), '.')) /* constants of this very program */
-			continue;
-		pins_path(pins, is_state ? PIN_STATE : bpf_map__name(map), path);
-		if (bpf_map__set_pin_path(map, path) < 0)
-			return error_set(err, -ENOMEM, "%s: no memory for its path", path);
-	}
-	return 0;
-}
-
 static int load(struct datapath *dp, const struct datapath_options *options, struct error *err)
 {
-	libbpf_set_print(keep_libbpf_words);
-	libbpf_words[0] = '\0';
-	dp->skeleton = spillway_bpf__open();
-	if (!dp->skeleton)
-		return error_set(err, -errno, "kernel programs: cannot open: %s", strerror(errno));
-
-	uint32_t sets = pinned_sets(options->pins);
-	dp->adopted = sets != 0;
-	if (!sets)
-		sets = sets_for(options->table_users);
-	bpf_map__set_max_entries(dp->skeleton->maps.meter_sets, sets);
-	bpf_map__set_max_entries(dp->skeleton->maps.meter_details, sets);
-	dp->sets = sets;
-	if (options->drop_passed)
-		dp->skeleton->rodata->action_passed = XDP_DROP;
-
-	int failure = set_pins(dp, options->pins, err);
-	if (failure)
-		return failure;
-	failure = spillway_bpf__load(dp->skeleton);
-	if (failure == -EPERM || failure == -EACCES)
-		return error_set(err, failure,
-		                 "kernel programs: not permitted: run as root, or with CAP_BPF, CAP_NET_ADMIN "
-		                 "and CAP_PERFMON");
-	if (failure)
-		return error_set(err, failure,
-		                 "kernel programs: the kernel refused them: %s (%s): kernel 5.15 with BTF is "
-		                 "the oldest that will do",
-		                 strerror(-failure), libbpf_words);
-	return 0;
+	dp->sets = pinned_sets(options->pins);
+	dp->adopted = dp->sets != 0;
+	if (!dp->adopted)
+		dp->sets = sets_for(options->table_users);
+	dp->drop_passed = options->drop_passed;
+	/* What the pinned policy uses goes on until another counts. */
+	return program_load(dp, options->features | pinned_features(options->pins), err);
 }
 
 static void *map_shared(const struct bpf_map *map, size_t bytes)
@@ -157,11 +124,12 @@ static size_t page_round(size_t bytes)
 
 static int map_memory(struct datapath *dp, struct error *err)
 {
-	dp->state = &dp->skeleton->bss->state;
 	dp->catalogues = map_shared(dp->skeleton->maps.catalogues, page_round(2 * sizeof(struct catalogue_slot)));
 	dp->table = map_shared(dp->skeleton->maps.meter_sets, page_round(dp->sets * sizeof(struct meter_set)));
 	dp->details = map_shared(dp->skeleton->maps.meter_details, page_round(dp->sets * sizeof(struct set_details)));
-	if (!dp->catalogues || !dp->table || !dp->details)
+	dp->overflows =
+		map_shared(dp->skeleton->maps.meter_overflows, page_round(dp->sets * sizeof(struct set_overflow)));
+	if (!dp->catalogues || !dp->table || !dp->details || !dp->overflows)
 		return error_set(err, -ENOMEM, "kernel maps: cannot map them into memory: %s", strerror(errno));
 	return 0;
 }
@@ -180,12 +148,13 @@ static int initialise(struct datapath *dp, struct error *err)
 	for (int i = 0; i < HASH_KEYS; i++)
 		live->hash_keys[i] |= 1;
 	live->sets_mask = dp->sets - 1;
+	live->relax_after = RELAX_AFTER_S;
 	int failure = datapath_clock(dp, &now_ns, err);
 	if (failure)
 		return failure;
 	for (size_t set = 0; set < dp->sets; set++)
 		for (int cell = 0; cell < SET_CELLS; cell++)
-			dp->table[set].states[cell] = now_ns << STATE_PACKETS_BITS;
+			dp->table[set].states[cell] = now_ns << STATE_TAT_SHIFT;
 	__atomic_store_n(&live->abi, SPILLWAY_ABI, __ATOMIC_RELEASE);
 	return 0;
 }
@@ -236,6 +205,7 @@ void datapath_close(struct datapath *dp)
 	unmap(dp->catalogues, 2 * sizeof(struct catalogue_slot));
 	unmap(dp->table, dp->sets * sizeof(struct meter_set));
 	unmap(dp->details, dp->sets * sizeof(struct set_details));
+	unmap(dp->overflows, dp->sets * sizeof(struct set_overflow));
 	for (size_t i = 0; i < dp->links_count; i++)
 		if (dp->link_fds[i] >= 0)
 			close(dp->link_fds[i]);
@@ -280,6 +250,9 @@ int datapath_apply(struct datapath *dp, const struct config *config, struct erro
 		.previous = before, .service_key = dp->state->live.hash_keys[HASH_KEYS - 1], .jiffy_ns = dp->jiffy_ns};
 
 	int failure = image_compile(config, &context, &image, err);
+	/* While either policy may count, the program can do what both use. */
+	if (!failure && image->features & ~dp->features)
+		failure = program_load(dp, dp->features | image->features, err);
 	if (!failure)
 		failure = wait_for_packets(err);
 	if (failure)
@@ -295,6 +268,10 @@ int datapath_apply(struct datapath *dp, const struct config *config, struct erro
 	dp->catalogues[classifier_slot] = image->catalogue;
 	/* One word says both: no packet is judged by a mixture of old and new. */
 	__atomic_store_n(&dp->state->live.active, policy_slot | classifier_slot << 1, __ATOMIC_RELEASE);
+	dp->state->live.features = image->features;
+	if (image->features != dp->features && program_load(dp, image->features, err) < 0)
+		log_warning("%s: the program keeps what the configuration no longer uses, and costs as before",
+		            err->text);
 	return 0;
 }
 
@@ -325,6 +302,18 @@ static int read_percpu(const struct bpf_map *map, unsigned key, size_t tallies, 
 	return 0;
 }
 
+int datapath_set_level(struct datapath *dp, unsigned service, double packets_per_second, struct error *err)
+{
+	__u64 now_ns;
+
+	int failure = datapath_clock(dp, &now_ns, err);
+	if (failure)
+		return failure;
+	__atomic_store_n(&dp->state->levels[service],
+	                 LEVEL_WORD(policy_increment(packets_per_second), now_ns >> SECOND_SHIFT), __ATOMIC_RELAXED);
+	return 0;
+}
+
 int datapath_read_tallies(struct datapath *dp, unsigned service, struct service_tallies *out, struct error *err)
 {
 	return read_percpu(dp->skeleton->maps.tallies, service, OUTCOMES, out->outcomes, err);
@@ -344,8 +333,10 @@ struct table_view datapath_table(const struct datapath *dp)
 {
 	return (struct table_view){.sets = dp->table,
 	                           .details = dp->details,
+	                           .overflows = dp->overflows,
 	                           .count = dp->sets,
-	                           .bytes = dp->sets * (sizeof(struct meter_set) + sizeof(struct set_details))};
+	                           .bytes = dp->sets * (sizeof(struct meter_set) + sizeof(struct set_details) +
+	                                                sizeof(struct set_overflow) + sizeof(struct set_gauges))};
 }
 
 int datapath_clock(struct datapath *dp, __u64 *out_ns, struct error *err)

@@ -17,6 +17,7 @@ struct datapath_options {
 	const char *pins;     /* the directory, on bpffs; made when missing */
 	uint64_t table_users; /* room for so many active at once; an adopted table keeps its own size */
 	bool allow_generic;   /* attach in generic mode where the driver has no native one */
+	uint32_t features;    /* that the first configuration uses: image_features() */
 	bool drop_passed; /* a benchmark\'s: what passes is dropped, to weigh the program without the stack behind it */
 };
 
@@ -58,6 +59,10 @@ const struct datapath_link *datapath_links(const struct datapath *dp, size_t *co
 const struct policy_slot *datapath_policies(const struct datapath *dp);
 const struct catalogue_slot *datapath_catalogue(const struct datapath *dp);
 
+/* Sets the level of a service whose policy has one (POLICY_LEVEL): what a user of weight 1 may send, in packets a
+ * second, above 0. It counts until it has not been set for the relax time (30 s); then the service's limit does. */
+int datapath_set_level(struct datapath *dp, unsigned service, double packets_per_second, struct error *err);
+
 /* Sums a service's counters over the CPUs. */
 int datapath_read_tallies(struct datapath *dp, unsigned service, struct service_tallies *out, struct error *err);
 int datapath_read_malformations(struct datapath *dp, struct tally out[MALFORMATIONS], struct error *err);
@@ -66,6 +71,7 @@ int datapath_read_malformations(struct datapath *dp, struct tally out[MALFORMATI
 struct table_view {
 	const struct meter_set *sets;
 	const struct set_details *details;
+	const struct set_overflow *overflows;
 	size_t count;
 	size_t bytes; /* of kernel memory */
 };

@@ -50,18 +50,11 @@ static void catalogue_fill(struct catalogue_slot *catalogue, const struct config
 	}
 }
 
-void policy_set_limit(struct policy *policy, double packets_per_second, double burst, __u64 jiffy_ns)
+__u64 policy_increment(double packets_per_second)
 {
-	if (packets_per_second <= 0) {
-		policy->increment_ns = 0;
-		policy->tolerance_ns = UNLIMITED_NS;
-		return;
-	}
 	double increment = NS_PER_SECOND / packets_per_second;
-	policy->increment_ns = (__u64)llround(increment < 1 ? 1 : increment);
-	policy->tolerance_ns = (__u64)((burst > 1 ? burst - 1 : 0) * increment);
-	if (policy->tolerance_ns < 2 * jiffy_ns)
-		policy->tolerance_ns = 2 * jiffy_ns;
+
+	return (__u64)llround(increment < 1 ? 1 : increment);
 }
 
 double policy_limit(const struct policy *policy)
@@ -79,19 +72,78 @@ static void mask_set(__u64 mask[2], unsigned length)
 	memcpy(mask, bytes, sizeof(bytes));
 }
 
+/* A burst in nanoseconds: how far ahead of now a time may run. Never less than two jiffies, since time is no finer. */
+static __u64 pace_tolerance(const struct config_pace *pace, double first, __u64 jiffy_ns)
+{
+	if (pace->per_second <= 0)
+		return UNLIMITED_NS;
+	double tolerance = (pace->burst > first ? pace->burst - first : 0) * NS_PER_SECOND / pace->per_second;
+	return tolerance < 2.0 * (double)jiffy_ns ? 2 * jiffy_ns : (__u64)tolerance;
+}
+
+static void policy_set_limit(struct policy *policy, const struct config_pace *pace, __u64 jiffy_ns)
+{
+	policy->increment_ns = pace->per_second > 0 ? policy_increment(pace->per_second) : 0;
+	policy->tolerance_ns = pace_tolerance(pace, 1, jiffy_ns);
+}
+
+static void policy_set_gauges(struct policy *policy, const struct config_limit *limit, __u64 jiffy_ns)
+{
+	if (limit->bytes.per_second <= 0 && limit->connections.per_second <= 0)
+		return;
+	policy->flags |= POLICY_GAUGED;
+	policy->byte_tolerance_ns = pace_tolerance(&limit->bytes, 0, jiffy_ns);
+	policy->connection_tolerance_ns = pace_tolerance(&limit->connections, 1, jiffy_ns);
+	if (limit->bytes.per_second > 0)
+		policy->byte_increment = (__u64)llround(NS_PER_SECOND * (1 << BYTE_SHIFT) / limit->bytes.per_second);
+	if (limit->connections.per_second > 0)
+		policy->connection_increment_ns = policy_increment(limit->connections.per_second);
+}
+
+/* Each rank may run a step further ahead than the one below: as much as arrives in two jiffies, and at least two
+ * packets. */
+static void policy_set_capacity(struct policy *policy, double capacity_pps, __u64 jiffy_ns)
+{
+	if (capacity_pps <= 0)
+		return;
+	policy->flags |= POLICY_CAPACITY;
+	policy->capacity_increment_ns = policy_increment(capacity_pps);
+	policy->capacity_step_ns =
+		2 * (policy->capacity_increment_ns > jiffy_ns ? policy->capacity_increment_ns : jiffy_ns);
+}
+
+static void policy_set_payload(struct policy *policy, const struct config_service *service)
+{
+	static const __u8 kinds[] = {[CONFIG_SOURCE] = USER_SOURCE, [CONFIG_PAYLOAD] = USER_PAYLOAD};
+
+	policy->kind = kinds[service->user_kind];
+	mask_set(policy->payload_mask, 8U * service->payload_bytes);
+}
+
 static void policy_fill(struct policy *policy, const struct config_service *service, __u32 number,
                         const struct image_context *context)
 {
-	policy->service = number;
+	static const __u8 classes[] = {[CONFIG_SHEDDABLE] = CLASS_SHEDDABLE,
+	                               [CONFIG_NORMAL] = CLASS_NORMAL,
+	                               [CONFIG_CRITICAL] = CLASS_CRITICAL};
+
+	policy->service = (__u16)number;
+	policy->class = classes[service->class];
 	policy->seed = (number + 1) * context->service_key;
 	policy->flags = service->mode == CONFIG_OBSERVE ? POLICY_OBSERVE : 0;
-	mask_set(policy->source_mask[0], 96U + service->user_ipv4_length);
-	mask_set(policy->source_mask[1], service->user_ipv6_length);
-	policy_set_limit(policy, service->limit.packets_per_second, service->limit.burst, context->jiffy_ns);
+	mask_set(policy->user_mask[0], 96U + service->user_ipv4_length);
+	mask_set(policy->user_mask[1], service->user_ipv6_length);
+	policy_set_limit(policy, &service->limit.packets, context->jiffy_ns);
+	policy_set_gauges(policy, &service->limit, context->jiffy_ns);
+	policy_set_capacity(policy, service->capacity_pps, context->jiffy_ns);
+	policy_set_payload(policy, service);
 }
 
-static const struct config_service other_service = {
-	.name = "other", .mode = CONFIG_OBSERVE, .user_ipv4_length = 32, .user_ipv6_length = 64};
+static const struct config_service other_service = {.name = "other",
+                                                    .mode = CONFIG_OBSERVE,
+                                                    .class = CONFIG_NORMAL,
+                                                    .user_ipv4_length = 32,
+                                                    .user_ipv6_length = 64};
 
 /* The tightest limit that a packet of this port table could fall under, if any service of it has one. */
 static const struct policy *tightest_policy(const struct config *config, const struct image *image, unsigned table)
@@ -110,6 +162,22 @@ static const struct policy *tightest_policy(const struct config *config, const s
 	return tightest;
 }
 
+__u32 image_features(const struct config *config)
+{
+	__u32 features = 0;
+
+	for (size_t i = 0; i < config->services_count; i++) {
+		const struct config_service *service = &config->services[i];
+		if (service->limit.bytes.per_second > 0 || service->limit.connections.per_second > 0)
+			features |= FEATURE_GAUGES;
+		if (service->capacity_pps > 0)
+			features |= FEATURE_CAPACITY;
+		if (service->user_kind == CONFIG_PAYLOAD)
+			features |= FEATURE_PAYLOAD;
+	}
+	return features;
+}
+
 int image_compile(const struct config *config, const struct image_context *context, struct image **out,
                   struct error *err)
 {
@@ -123,11 +191,16 @@ int image_compile(const struct config *config, const struct image_context *conte
 	for (size_t i = 0; i < config->services_count; i++) {
 		__u32 number = (__u32)catalogue_find(&image->catalogue, config->services[i].name);
 		policy_fill(&policies[number], &config->services[i], number, context);
+		image->policies.payload_spans[number] =
+			(__u16)PAYLOAD_SPAN(config->services[i].payload_offset, config->services[i].payload_bytes);
 	}
+	image->features = image_features(config);
 	for (unsigned table = 0; table < POLICY_STRAYS; table++) {
 		struct policy *stray = &policies[POLICY_STRAY(table)];
 		*stray = *tightest_policy(config, image, table);
 		stray->service = SERVICE_OTHER;
+		stray->kind = USER_SOURCE;
+		stray->flags &= ~(POLICY_CAPACITY | POLICY_LEVEL);
 		stray->seed = (POLICY_STRAY(table) + 1) * context->service_key;
 	}
 	if (config->malformed == CONFIG_MALFORMED_PASS)

@@ -11,6 +11,7 @@ struct image {
 	struct policy_slot policies;
 	struct classifier_slot classifier;
 	struct catalogue_slot catalogue;
+	__u32 features; /* FEATURE_* that it uses */
 };
 
 /* What the compilation depends on beside the configuration. */
@@ -25,11 +26,14 @@ struct image_context {
 int image_compile(const struct config *config, const struct image_context *context, struct image **out,
                   struct error *err);
 
+/* The features that a configuration uses. */
+__u32 image_features(const struct config *config);
+
 /* The number of the service called `name`, or -1. `other` is 0. */
 int catalogue_find(const struct catalogue_slot *catalogue, const char *name);
 
-/* Sets the limit in a policy: `packets_per_second` 0 for none, `burst` in packets. */
-void policy_set_limit(struct policy *policy, double packets_per_second, double burst, __u64 jiffy_ns);
+/* What one packet moves a user's time on by at that rate, in nanoseconds. */
+__u64 policy_increment(double packets_per_second);
 
 /* The limit that a policy carries, in packets a second; 0 for none. */
 double policy_limit(const struct policy *policy);

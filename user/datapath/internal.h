@@ -14,7 +14,9 @@ struct datapath {
 	int lock;
 	bool allow_generic;
 	bool adopted;
+	bool drop_passed;
 	uint32_t sets;
+	uint32_t features; /* FEATURE_*, of the program that is loaded */
 	__u64 jiffy_ns;
 	struct spillway_bpf *skeleton;
 
@@ -23,6 +25,7 @@ struct datapath {
 	struct catalogue_slot *catalogues;
 	struct meter_set *table;
 	struct set_details *details;
+	struct set_overflow *overflows;
 
 	/* one for each configured interface, attached or not */
 	struct datapath_link links[CONFIG_INTERFACES_MAX];
@@ -31,3 +34,8 @@ struct datapath {
 };
 
 DEFINE_CLEANUP(struct datapath, datapath_close)
+DEFINE_CLEANUP(struct spillway_bpf, spillway_bpf__destroy)
+
+/* Loads the programs with `features` and what else `*dp` says, adopting or making the pinned maps, and puts them in the
+ * place of those that were there, under every link. On failure the old ones stay. */
+int program_load(struct datapath *dp, uint32_t features, struct error *err);

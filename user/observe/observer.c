@@ -128,7 +128,7 @@ static void read_cell(struct observer *observer, struct seen_cell *seen, const s
 	struct seen_service *service = &observer->services[detail->service < SERVICES_MAX ? detail->service : 0];
 	struct observed_user user = {
 		.key = {detail->key[0], detail->key[1]},
-		.ipv6 = detail->flags & DETAIL_IPV6,
+		.ipv6 = detail->ipv6,
 		.packets_per_second = new_packets / window_s,
 		.bytes_per_second = new_bytes / window_s,
 		.passed_packets = passed,
@@ -200,7 +200,7 @@ static __u64 read_overflow(const struct observer *observer)
 	__u64 packets = 0;
 
 	for (size_t set = 0; set < table.count; set++)
-		packets += table.details[set].overflow_packets;
+		packets += table.overflows[set].packets;
 	return packets;
 }
 

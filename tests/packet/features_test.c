@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What not every configuration uses, through the real program: limits in bytes and connections, users by payload,
+ * capacity with its ranks, tenure, levels. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <linux/bpf.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "datapath/image.h"
+#include "datapath/internal.h"
+#include "packet/frame.h"
+#include "packet/world.h"
+
+#define ENFORCE "mode: enforce\nservices:\n"
+
+static struct world world;
+
+static unsigned run(const char *words, unsigned repeat)
+{
+	unsigned char frame[FRAME_MAX];
+	size_t length = frame_write(words, frame);
+
+	return world_run(&world, frame, length, repeat);
+}
+
+static __u64 outcome(const char *service, unsigned number)
+{
+	return world_tallies(&world, service).outcomes[number].packets;
+}
+
+static __u64 spilled(const char *service, enum reason reason)
+{
+	return outcome(service, OUTCOME_SPILLED + reason);
+}
+
+static void begin(const char *services)
+{
+	world_apply(&world, services);
+	world_reset(&world);
+}
+
+static void test_limit_in_bytes(void **state)
+{
+	(void)state;
+	begin(ENFORCE "  - {name: big, protocol: udp, ports: [53],\n"
+	              "     limit: {bytes_per_second: 1kB, burst_bytes: 100kB}}\n");
+	/* Frames of 1,042 bytes: 100,000 fit, and the one that crosses the line. */
+	run("4 udp:53,len=1008 raw:1000", 500);
+	assert_in_range(outcome("big", OUTCOME_PASSED), 96, 98);
+	assert_int_equal(outcome("big", OUTCOME_PASSED) + spilled("big", REASON_USER_BYTES), 500);
+	/* Small frames of the same user are over as well, another user's are not. */
+	assert_int_equal(run("4 udp:53", 1), XDP_DROP);
+	assert_int_equal(run("4:src=203.0.113.9 udp:53", 1), XDP_PASS);
+}
+
+static void test_limit_in_connections(void **state)
+{
+	(void)state;
+	begin(ENFORCE "  - {name: web, protocol: tcp, ports: [80],\n"
+	              "     limit: {connections_per_second: 1, burst_connections: 20}}\n");
+	run("4 tcp:80,flags=2", 100);
+	assert_in_range(outcome("web", OUTCOME_PASSED), 20, 21);
+	assert_int_equal(outcome("web", OUTCOME_PASSED) + spilled("web", REASON_USER_CONNECTIONS), 100);
+	/* What is no SYN, and a SYN that answers one, goes on. */
+	assert_int_equal(run("4 tcp:80,flags=16", 1), XDP_PASS);
+	assert_int_equal(run("4 tcp:80,flags=18", 1), XDP_PASS);
+	assert_int_equal(run("4 tcp:80,flags=2", 1), XDP_DROP);
+}
+
+/* A packet that one limit spills is not charged to the others. */
+static void test_limits_do_not_charge_each_other(void **state)
+{
+	(void)state;
+	begin(ENFORCE
+	      "  - {name: web, protocol: tcp, ports: [80], limit: {packets_per_second: 1, burst: 60,\n"
+	      "     connections_per_second: 1, burst_connections: 20, bytes_per_second: 64, burst_bytes: 50kB}}\n");
+	run("4 tcp:80,flags=2", 500); /* 20 pass, 480 are over in connections alone */
+	assert_in_range(outcome("web", OUTCOME_PASSED), 20, 21);
+	run("4 tcp:80,flags=16", 500); /* so that 40 packets are left */
+	assert_in_range(outcome("web", OUTCOME_PASSED), 60, 62);
+	assert_in_range(spilled("web", REASON_USER_CONNECTIONS), 479, 480);
+	assert_in_range(spilled("web", REASON_USER_LIMIT), 458, 460);
+	assert_int_equal(spilled("web", REASON_USER_BYTES), 0);
+}
+
+static void test_users_by_payload(void **state)
+{
+	(void)state;
+	begin(ENFORCE "  - {name: game, protocol: udp, ports: [27015], user: {kind: payload, offset: 4, length: 8},\n"
+	              "     limit: {packets_per_second: 1, burst: 50}}\n");
+	/* One session from many addresses is one user. */
+	for (int host = 1; host <= 100; host++) {
+		char words[80];
+		snprintf(words, sizeof(words), "4:src=203.0.113.%d udp:27015 hex:000000001122334455667788", host);
+		run(words, 1);
+	}
+	assert_in_range(outcome("game", OUTCOME_PASSED), 50, 51);
+	/* Many sessions from one address are many; what follows the ID does not count. */
+	for (int session = 1; session <= 100; session++) {
+		char words[80];
+		snprintf(words, sizeof(words), "4 udp:27015 hex:0000000099%02x445566778899%02x", session, session);
+		assert_int_equal(run(words, 1), XDP_PASS);
+	}
+	/* A longer datagram, read at once, and a short one, read by the byte, name the same user. */
+	assert_int_equal(run("4 udp:27015 hex:0000000011223344556677880000000000000000000000000000", 1), XDP_DROP);
+	assert_int_equal(run("6 udp:27015 hex:000000001122334455667788", 1), XDP_DROP);
+}
+
+/* A datagram that ends before the user's bytes counts for its source. */
+static void test_payload_beyond_the_datagram(void **state)
+{
+	(void)state;
+	begin(ENFORCE "  - {name: game, protocol: udp, ports: [27015], user: {kind: payload, offset: 4, length: 8},\n"
+	              "     limit: {packets_per_second: 1, burst: 50}}\n");
+	run("4 udp:27015 hex:0000000011223344556677", 1000);
+	assert_in_range(outcome("game", OUTCOME_PASSED), 50, 51);
+	/* Bytes behind the datagram's own length are padding, and name nobody. */
+	assert_int_equal(run("4 udp:27015,len=12 hex:000000001122334455667788", 1), XDP_DROP);
+	assert_int_equal(run("4:src=203.0.113.1 udp:27015 hex:00", 1), XDP_PASS);
+	assert_int_equal(run("4 udp:27015 hex:000000001122334455667788", 1), XDP_PASS);
+}
+
+static void test_capacity_bounds_all_users_together(void **state)
+{
+	(void)state;
+	begin(ENFORCE "  - {name: dns, protocol: udp, ports: [53], class: sheddable, capacity: 10}\n");
+	__u64 sent = 0;
+	for (int user = 0; user < 200; user++, sent++) {
+		char words[80];
+		snprintf(words, sizeof(words), "4:src=10.0.%d.1 udp:53", user);
+		run(words, 1);
+	}
+	/* At 10 a second a datagram of a newcomer may find two steps of 200 ms ahead: five packets. */
+	assert_in_range(outcome("dns", OUTCOME_PASSED), 5, 8);
+	assert_int_equal(outcome("dns", OUTCOME_PASSED) + spilled("dns", REASON_CAPACITY), sent);
+	/* Newcomers that are spilled take nobody's cell. */
+	size_t seated = 0;
+	for (size_t set = 0; set < world.datapath->sets; set++)
+		for (int cell = 0; cell < SET_CELLS; cell++)
+			seated += world.datapath->table[set].tags[cell] != 0;
+	assert_int_equal(seated, outcome("dns", OUTCOME_PASSED));
+}
+
+static void test_syns_go_before_established(void **state)
+{
+	(void)state;
+	begin(ENFORCE "  - {name: web, protocol: tcp, ports: [80], capacity: 10}\n");
+	run("4 tcp:80,flags=16", 1);
+	run("4 tcp:80,flags=2", 100);
+	assert_int_equal(run("4 tcp:80,flags=2", 1), XDP_DROP);
+	assert_int_equal(run("4 tcp:80,flags=16", 1), XDP_PASS);
+	run("4 tcp:80,flags=16", 100);
+	assert_int_equal(run("4 tcp:80,flags=16", 1), XDP_DROP);
+}
+
+/* The detail of the one user in the table. */
+static struct user_detail *only_detail(void)
+{
+	__u64 packets, bytes;
+	const struct user_detail *found = world_only_user(&world, &packets, &bytes);
+
+	assert_non_null(found);
+	size_t offset = (size_t)((const char *)found - (const char *)world.datapath->details);
+	return (struct user_detail *)((char *)world.datapath->details + offset);
+}
+
+static bool tenured(void)
+{
+	for (size_t set = 0; set < world.datapath->sets; set++)
+		for (int cell = 0; cell < SET_CELLS; cell++)
+			if (world.datapath->table[set].tags[cell])
+				return world.datapath->table[set].states[cell] & STATE_TENURED;
+	return false;
+}
+
+static void be_steady(void)
+{
+	assert_int_equal(run("4 udp:53", TENURE_PACKETS), XDP_PASS);
+}
+
+/* Puts the user's last steady epoch `back` epochs into the past, as if time had gone by; not when an epoch is about to
+ * end. */
+static void let_pass(struct user_detail *detail, unsigned back)
+{
+	const __u64 epoch_ns = 1ULL << TENURE_EPOCH_SHIFT;
+	struct error err;
+	__u64 now_ns;
+
+	do
+		assert_int_equal(datapath_clock(world.datapath, &now_ns, &err), 0);
+	while (now_ns % epoch_ns > epoch_ns - epoch_ns / 16);
+	detail->epoch = (__u32)(now_ns >> TENURE_EPOCH_SHIFT) - back;
+}
+
+#define TENURED_SERVICE                                                                                             \
+	ENFORCE "  - {name: dns, protocol: udp, ports: [53], capacity: 1M, limit: {packets_per_second: 1k, burst: " \
+		"900}}\n"
+
+static void test_tenure_takes_time(void **state)
+{
+	(void)state;
+	begin(TENURED_SERVICE);
+	run("4 udp:53", 600); /* a burst is one epoch, or two where it meets a border */
+	struct user_detail *detail = only_detail();
+	assert_in_range(detail->streak, 1, 2);
+	assert_false(tenured());
+	for (unsigned streak = 2; streak <= TENURE_STREAK; streak++) {
+		detail->streak = streak - 1;
+		let_pass(detail, 1);
+		be_steady();
+		assert_in_range(detail->streak, streak, streak + 1);
+		if (streak < TENURE_STREAK - 1)
+			assert_false(tenured());
+	}
+	assert_true(tenured());
+	/* It is kept beside silence and spills. */
+	let_pass(detail, 20);
+	run("4 udp:53", 5000);
+	assert_true(tenured());
+}
+
+static void test_a_gap_or_a_spill_starts_the_streak_anew(void **state)
+{
+	(void)state;
+	begin(TENURED_SERVICE);
+	be_steady();
+	be_steady();
+	struct user_detail *detail = only_detail();
+	detail->streak = TENURE_STREAK - 1;
+	let_pass(detail, 2);
+	be_steady();
+	assert_int_equal(detail->streak, 1);
+	detail->streak = TENURE_STREAK - 1;
+	run("4 udp:53", 5000);
+	assert_int_equal(detail->streak, 0);
+	assert_false(tenured());
+}
+
+static void test_the_tenured_go_before_newcomers(void **state)
+{
+	(void)state;
+	begin(ENFORCE "  - {name: dns, protocol: udp, ports: [53], capacity: 10}\n");
+	run("4 udp:53", 1);
+	for (size_t set = 0; set < world.datapath->sets; set++)
+		for (int cell = 0; cell < SET_CELLS; cell++)
+			if (world.datapath->table[set].tags[cell])
+				world.datapath->table[set].states[cell] |= STATE_TENURED;
+	for (int user = 0; user < 200; user++) {
+		char words[80];
+		snprintf(words, sizeof(words), "4:src=10.0.%d.1 udp:53", user);
+		run(words, 1);
+	}
+	assert_int_equal(run("4:src=10.9.9.9 udp:53", 1), XDP_DROP);
+	assert_int_equal(run("4 udp:53", 1), XDP_PASS);
+}
+
+/* A level counts while somebody stands by it; then the limit does. */
+static void test_a_level_relaxes(void **state)
+{
+	struct datapath *dp = world.datapath;
+	struct error err;
+	__u64 now_ns;
+	(void)state;
+
+	begin(ENFORCE "  - {name: dns, protocol: udp, ports: [53], limit: {packets_per_second: 1M, burst: 100k}}\n");
+	unsigned number = (unsigned)catalogue_find(datapath_catalogue(dp), "dns");
+	/* As the controller's configuration will do it. */
+	dp->state->policies[LIVE_POLICY_SLOT(dp->state->live.active)].policies[number].flags |= POLICY_LEVEL;
+	assert_int_equal(program_load(dp, dp->features | FEATURE_LEVELS, &err), 0);
+	assert_int_equal(datapath_set_level(dp, number, 10, &err), 0);
+	run("4 udp:53", 1000);
+	assert_in_range(spilled("dns", REASON_USER_LIMIT), 990, 999);
+	assert_int_equal(run("4 udp:53", 3), XDP_DROP);
+
+	assert_int_equal(datapath_clock(dp, &now_ns, &err), 0);
+	__u64 stale = (now_ns >> SECOND_SHIFT) - dp->state->live.relax_after - 1;
+	dp->state->levels[number] = LEVEL_WORD(policy_increment(10), stale);
+	assert_int_equal(run("4 udp:53", 1), XDP_PASS);
+	assert_int_equal(run("4 udp:53", 1000), XDP_PASS);
+}
+
+/* The program that is loaded can do what the configuration uses, and no more. */
+static void test_features_follow_the_configuration(void **state)
+{
+	(void)state;
+	begin(ENFORCE "  - {name: dns, protocol: udp, ports: [53]}\n");
+	assert_int_equal(world.datapath->features, 0);
+	begin(ENFORCE "  - {name: dns, protocol: udp, ports: [53], capacity: 10}\n");
+	assert_int_equal(world.datapath->features, FEATURE_CAPACITY);
+	begin(ENFORCE "  - {name: dns, protocol: udp, ports: [53], limit: {bytes_per_second: 1kB}}\n");
+	assert_int_equal(world.datapath->features, FEATURE_GAUGES);
+	begin(ENFORCE "  - {name: dns, protocol: udp, ports: [53]}\n");
+	assert_int_equal(world.datapath->features, 0);
+}
+
+static int make(void **state)
+{
+	(void)state;
+	world_make(&world, ENFORCE "  - {name: dns, protocol: udp, ports: [53]}\n");
+	return 0;
+}
+
+static int remove_world(void **state)
+{
+	(void)state;
+	world_remove(&world);
+	return 0;
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_limit_in_bytes),
+		cmocka_unit_test(test_limit_in_connections),
+		cmocka_unit_test(test_limits_do_not_charge_each_other),
+		cmocka_unit_test(test_users_by_payload),
+		cmocka_unit_test(test_payload_beyond_the_datagram),
+		cmocka_unit_test(test_capacity_bounds_all_users_together),
+		cmocka_unit_test(test_syns_go_before_established),
+		cmocka_unit_test(test_tenure_takes_time),
+		cmocka_unit_test(test_a_gap_or_a_spill_starts_the_streak_anew),
+		cmocka_unit_test(test_the_tenured_go_before_newcomers),
+		cmocka_unit_test(test_a_level_relaxes),
+		cmocka_unit_test(test_features_follow_the_configuration),
+	};
+
+	return cmocka_run_group_tests(tests, make, remove_world);
+}

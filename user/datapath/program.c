@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The kernel programs: loaded for the features that are used, around the pinned maps, and swapped under the links. */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/bpf.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "datapath/internal.h"
+#include "datapath/pins.h"
+
+/* The last lines that libbpf had to say, kept for the error and not for the terminal. */
+static char libbpf_words[512];
+
+__attribute__((format(printf, 2, 0))) static int keep_libbpf_words(enum libbpf_print_level level, const char *format,
+                                                                   va_list arguments)
+{
+	char line[512];
+
+	if (level != LIBBPF_WARN)
+		return 0;
+	vsnprintf(line, sizeof(line), format, arguments);
+	if (!strstr(line, "-- BEGIN PROG LOAD LOG --")) {
+		line[strcspn(line, "\n")] = '\0';
+		if (!libbpf_words[0])
+			snprintf(libbpf_words, sizeof(libbpf_words), "%s", line);
+	}
+	return 0;
+}
+
+static int set_pins(struct spillway_bpf *skeleton, const char *pins, struct error *err)
+{
+	struct bpf_map *map;
+
+	bpf_object__for_each_map(map, skeleton->obj)
+	{
+		char path[PATH_MAX];
+		bool is_state = map == skeleton->maps.bss;
+		if (!is_state && strchr(bpf_map__name(map), '.')) /* constants of this very program */
+			continue;
+		pins_path(pins, is_state ? PIN_STATE : bpf_map__name(map), path);
+		if (bpf_map__set_pin_path(map, path) < 0)
+			return error_set(err, -ENOMEM, "%s: no memory for its path", path);
+	}
+	return 0;
+}
+
+static int explain(int failure, struct error *err)
+{
+	if (failure == -EPERM)
+		return error_set(err, failure,
+		                 "kernel programs: not permitted: run as root, or with CAP_BPF, CAP_NET_ADMIN "
+		                 "and CAP_PERFMON");
+	return error_set(err, failure,
+	                 "kernel programs: the kernel refused them: %s (%s): kernel 5.15 with BTF is the oldest that "
+	                 "will do",
+	                 strerror(-failure), libbpf_words);
+}
+
+int program_load(struct datapath *dp, uint32_t features, struct error *err)
+{
+	libbpf_set_print(keep_libbpf_words);
+	libbpf_words[0] = '\0';
+	_cleanup_(spillway_bpf__destroyp) struct spillway_bpf *skeleton = spillway_bpf__open();
+	if (!skeleton)
+		return error_set(err, -errno, "kernel programs: cannot open: %s", strerror(errno));
+
+	struct bpf_map *const tables[] = {skeleton->maps.meter_sets, skeleton->maps.meter_details,
+	                                  skeleton->maps.meter_overflows, skeleton->maps.meter_gauges};
+	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++)
+		bpf_map__set_max_entries(tables[i], dp->sets);
+	skeleton->rodata->features = features;
+	if (dp->drop_passed)
+		skeleton->rodata->action_passed = XDP_DROP;
+	int failure = set_pins(skeleton, dp->pins, err);
+	if (failure)
+		return failure;
+	failure = spillway_bpf__load(skeleton);
+	if (failure)
+		return explain(failure, err);
+
+	for (size_t i = 0; i < dp->links_count; i++)
+		if (dp->link_fds[i] >= 0 &&
+		    bpf_link_update(dp->link_fds[i], bpf_program__fd(skeleton->progs.spillway), NULL) < 0 &&
+		    errno != ENOLINK)
+			return error_set(err, -errno, "interface %s: cannot swap the program: %s", dp->links[i].name,
+			                 strerror(errno));
+	if (dp->skeleton)
+		spillway_bpf__destroy(dp->skeleton);
+	dp->skeleton = TAKE_PTR(skeleton);
+	dp->state = &dp->skeleton->bss->state;
+	dp->features = features;
+	return 0;
+}
