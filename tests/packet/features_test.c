@@ -272,14 +272,14 @@ static void test_a_level_relaxes(void **state)
 	/* As the controller's configuration will do it. */
 	dp->state->policies[LIVE_POLICY_SLOT(dp->state->live.active)].policies[number].flags |= POLICY_LEVEL;
 	assert_int_equal(program_load(dp, dp->features | FEATURE_LEVELS, &err), 0);
-	assert_int_equal(datapath_set_level(dp, number, 10, &err), 0);
+	assert_int_equal(datapath_set_level(dp, number, 0.1, &err), 0);
 	run("4 udp:53", 1000);
 	assert_in_range(spilled("dns", REASON_USER_LIMIT), 990, 999);
 	assert_int_equal(run("4 udp:53", 3), XDP_DROP);
 
 	assert_int_equal(datapath_clock(dp, &now_ns, &err), 0);
 	__u64 stale = (now_ns >> SECOND_SHIFT) - dp->state->live.relax_after - 1;
-	dp->state->levels[number] = LEVEL_WORD(policy_increment(10), stale);
+	dp->state->levels[number] = LEVEL_WORD(policy_increment(0.1), stale);
 	assert_int_equal(run("4 udp:53", 1), XDP_PASS);
 	assert_int_equal(run("4 udp:53", 1000), XDP_PASS);
 }
