@@ -183,17 +183,25 @@ struct metered {
 static __always_inline int state_charge(__u64 *state, const __u32 *tag, __u32 expected, const struct policy *policy,
                                         const struct metered *metered, __u64 *next)
 {
+	__u64 now = metered->now_ns;
+
 	for (int try = 0; try < METER_TRIES; try++) {
-		__u64 seen = *(volatile __u64 *)state, ahead = state_ahead(seen, metered->now_ns);
+		__u64 seen = *(volatile __u64 *)state, ahead = state_ahead(seen, now);
 
 		if (ahead > policy->tolerance_ns) {
 			if (ahead <= policy->tolerance_ns + metered->increment_ns)
 				return OUTCOME_SPILLED + REASON_USER_LIMIT;
-			/* Not to be reached under this policy: a debt from a tighter one. It is forgiven down to the
-			 * burst. */
+			/* Not to be reached under this policy by now. Has the clock moved on since it was read, another
+			 * CPU may have charged at a later time. */
+			__u64 later = clock_ns();
+			if (later != now) {
+				now = later;
+				continue;
+			}
+			/* A debt from a tighter policy. It is forgiven down to the burst. */
 			ahead = policy->tolerance_ns;
 		}
-		*next = state_next(seen, ahead, metered->increment_ns, metered->now_ns);
+		*next = state_next(seen, ahead, metered->increment_ns, now);
 		if (state_swap(state, seen, *next))
 			return OUTCOME_PASSED;
 		if (*(const volatile __u32 *)tag != expected)
