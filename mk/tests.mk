@@ -10,7 +10,7 @@ tests: $(UNIT_TESTS) $(PACKET_TESTS) ## build the test programs
 
 $O/tests/unit/traffic_test: $(TRAFFIC_PURE)
 
-PACKET_PARTS := $O/tests/packet/frame.o $O/tests/packet/world.o
+PACKET_PARTS := $(addprefix $O/tests/packet/,frame.o hammer.o world.o)
 $(PACKET_TESTS): $(PACKET_PARTS)
 $(PACKET_PARTS): $O/%.o: %.c $(SKELETONS)
 	@mkdir -p $(@D)

@@ -6,6 +6,7 @@
 #include "datapath/datapath.h"
 
 struct world {
+	uint64_t table_users; /* as in datapath_options; 0: 1,000 */
 	struct datapath *datapath;
 	char pins[64];
 };
