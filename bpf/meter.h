@@ -76,7 +76,12 @@ static __always_inline __u64 tag_matches(__u32 tag, __u32 other)
 	return (difference - 1) >> 63;
 }
 
-/* The cell that bears the user's tag, or CELL_NONE. */
+/* The first of the cells that match: a nibble for each way that the four of them can, as a number of four bits. Where
+ * none does it is CELL_NONE. */
+#define FIRST_MATCH 0x0102010301020104ULL
+
+/* The cell that bears the user's tag, or CELL_NONE. Should two bear it, having been claimed at once on two CPUs, it is
+ * the first: the other falls idle. */
 static __always_inline __u32 cell_find(const struct meter_set *set, __u32 tag)
 {
 	__u64 m0 = tag_matches(set->tags[0], tag);
@@ -84,9 +89,7 @@ static __always_inline __u32 cell_find(const struct meter_set *set, __u32 tag)
 	__u64 m2 = tag_matches(set->tags[2], tag);
 	__u64 m3 = tag_matches(set->tags[3], tag);
 
-	/* Should two bear it (they were claimed at once), the sum still names a cell of the set. */
-	__u64 none = (m0 | m1 | m2 | m3) ^ 1;
-	return (none << 2) | ((m1 + 2 * m2 + 3 * m3) & CELL_INDEX_MASK);
+	return FIRST_MATCH >> 4 * (m0 | m1 << 1 | m2 << 2 | m3 << 3) & 7;
 }
 
 /* When a cell may be another's: when all its times have passed, and the silence that tenure outlasts. */

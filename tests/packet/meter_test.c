@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "datapath/image.h"
+#include "datapath/internal.h"
 #include "packet/frame.h"
 #include "packet/world.h"
 
@@ -194,6 +195,38 @@ static void test_full_table_evicts_nobody(void **state)
 	assert_int_equal(passed + outcome("slow", OUTCOME_SPILLED + REASON_USER_LIMIT).packets, USERS);
 }
 
+/* Two CPUs that meet a new user at once may each seat it, in cells of their own. Its packets go to one of the two then,
+ * never to a neighbour's. */
+static void test_user_seated_twice_charges_no_neighbour(void **state)
+{
+	struct meter_set *sets = world.datapath->table, *set = NULL;
+	unsigned verdict;
+	(void)state;
+
+	world_reset(&world);
+	run("4 udp:54", 1, &verdict);
+	for (size_t i = 0; i < world.datapath->sets; i++)
+		for (int cell = 0; cell < SET_CELLS; cell++)
+			if (sets[i].tags[cell])
+				set = &sets[i];
+	assert_non_null(set);
+	__u32 tag = set->tags[0] | set->tags[1] | set->tags[2] | set->tags[3];
+
+	for (int first = 0; first < SET_CELLS; first++) {
+		for (int second = first + 1; second < SET_CELLS; second++) {
+			__u64 before[SET_CELLS];
+			for (int cell = 0; cell < SET_CELLS; cell++)
+				set->tags[cell] = cell == first || cell == second ? tag : tag ^ 2;
+			memcpy(before, set->states, sizeof(before));
+			run("4 udp:54", 10, &verdict);
+			assert_true(set->states[first] != before[first] || set->states[second] != before[second]);
+			for (int cell = 0; cell < SET_CELLS; cell++)
+				if (cell != first && cell != second)
+					assert_int_equal(set->states[cell], before[cell]);
+		}
+	}
+}
+
 static void test_adoption_keeps_everything(void **state)
 {
 	struct datapath_options options = {.pins = world.pins, .table_users = 5000};
@@ -261,6 +294,7 @@ int main(void)
 		cmocka_unit_test(test_later_fragments_follow_the_first),
 		cmocka_unit_test(test_counts_are_carried),
 		cmocka_unit_test(test_full_table_evicts_nobody),
+		cmocka_unit_test(test_user_seated_twice_charges_no_neighbour),
 		cmocka_unit_test(test_adoption_keeps_everything),
 		cmocka_unit_test(test_second_opener_is_refused),
 		cmocka_unit_test(test_not_bpffs_is_refused),
