@@ -11,18 +11,19 @@
 #include "abi.h"
 #include "compiler.h"
 
-#define CAPACITY_TRIES       8 /* compare-and-swap */
+#define CLOCK_APART_NS       (1ULL << 30) /* further apart no two CPUs read the clock */
+#define CAPACITY_TRIES       8            /* compare-and-swap */
 #define RANK_ESTABLISHED     1
 #define RANK_TENURED         2
 #define RANK_OF_CLASS(class) ((class) * 4)
 #define RANKS                RANK_OF_CLASS(CLASSES)
 
 /* How far a time runs ahead of now; 0 where it has passed, and where no rank could have brought it there under this
- * policy: a debt from a smaller capacity is forgiven. */
+ * policy: a debt from a smaller capacity is forgiven, unless it may be the charge of a CPU whose clock is later. */
 static __always_inline __u64 capacity_ahead(__u64 tat_ns, const struct policy *policy, __u64 now)
 {
 	__s64 ahead = tat_ns - now;
-	__s64 furthest = RANKS * policy->capacity_step_ns + policy->capacity_increment_ns;
+	__s64 furthest = RANKS * policy->capacity_step_ns + policy->capacity_increment_ns + CLOCK_APART_NS;
 
 	return ahead > 0 && ahead <= furthest ? ahead : 0;
 }

@@ -297,7 +297,12 @@ static __always_inline bool gauge_charge(__u64 *tat_ns, __u64 increment_ns, __u6
 		if (start - now > tolerance_ns) {
 			if (start - now <= tolerance_ns + increment_ns)
 				return false;
-			start = now + tolerance_ns; /* a debt from a tighter policy */
+			__u64 later = clock_ns(); /* as in state_charge() */
+			if (later != now) {
+				now = later;
+				continue;
+			}
+			start = now + tolerance_ns;
 		}
 		if (__sync_val_compare_and_swap(tat_ns, seen, start + increment_ns) == seen)
 			return true;
