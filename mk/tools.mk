@@ -27,14 +27,15 @@ $(CLIENT): $O/tools/lab/client.o
 	$(call say,LD,$@)$(CC) $(SANITIZE) $(LDFLAGS) $^ $(shell pkg-config --libs libevent) -lm -o $@
 
 RECEIVER := $O/spillway-receiver
+RECEIVERS_SKELETON := $O/tools/bench/receivers.skel.h
 
 $O/tools/bench/receivers.bpf.o: tools/bench/receivers.bpf.c | $O/tools/bench/
 	$(call say,BPF,$@)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
-$O/tools/bench/receivers.skel.h: $O/tools/bench/receivers.bpf.o
+$(RECEIVERS_SKELETON): $O/tools/bench/receivers.bpf.o
 	$(call say,SKEL,$@)$(BPFTOOL) gen skeleton $< name receivers_bpf >$@ || { rm -f $@; exit 1; }
 
-$O/tools/bench/receiver.o: $O/tools/bench/receivers.skel.h
+$O/tools/bench/receiver.o: $(RECEIVERS_SKELETON)
 
 $(RECEIVER): $O/tools/bench/receiver.o $(filter-out $O/user/main.o,$(USER_OBJECTS))
 	$(call say,LD,$@)$(CC) $(SANITIZE) $(LDFLAGS) $^ $(PKG_LIBS) -o $@

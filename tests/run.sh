@@ -3,7 +3,7 @@
 # Runs every test that has been built, ring by ring: unit, packet, end to end. Ends with the line `N passed, N failed`
 # and fails where any did, or where there was nothing to run.
 set -uo pipefail
-cd "$(dirname "$(readlink -f "$0")")/.."
+cd "$(dirname "$(readlink -f "$0")")/.." || exit
 O=${O:-$PWD/build}
 export O
 export BATS_LIB_PATH=${BATS_LIB_PATH:-/usr/lib/bats}
@@ -11,7 +11,8 @@ passed=0 failed=0
 
 # A cmocka program reports "[  PASSED  ] N test(s)." and so on; its exit status is the number that failed.
 run_program() {
-	local log=$O/$(basename "$1").log status=0
+	local log status=0
+	log=$O/$(basename "$1").log
 	"$1" >"$log" 2>&1 || status=$?
 	local good
 	good=$(sed -nE 's/^\[  PASSED  \] ([0-9]+) test\(s\).*/\1/p' "$log" | awk '{n += $1} END {print n + 0}')
@@ -26,7 +27,8 @@ run_program() {
 }
 
 run_bats() {
-	local log=$O/$(basename "$1").log status=0
+	local log status=0
+	log=$O/$(basename "$1").log
 	bats --tap "$1" >"$log" 2>&1 || status=$?
 	local good bad
 	good=$(grep -c '^ok ' "$log")

@@ -256,7 +256,8 @@ size_t frame_write(const char *words, unsigned char out[FRAME_MAX])
 	size_t pad = 0, cut = FRAME_MAX;
 
 	unsigned char *ethernet = grow(&writer, 14);
-	memcpy(ethernet, "\x02\0\0\0\0\x01\x02\0\0\0\0\x02", 12);
+	static const unsigned char addresses[12] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2};
+	memcpy(ethernet, addresses, sizeof(addresses));
 	for (char *layer = strsep(&rest, " "); layer; layer = strsep(&rest, " ")) {
 		if (is(layer, "cut"))
 			cut = first_number(layer);

@@ -197,7 +197,10 @@ static void test_mutations(void **state)
 			random = random * 1664525 + 1013904223;
 			size_t at = (random >> 8) % (sizeof(good) - 1);
 			random = random * 1664525 + 1013904223;
-			text[at] = random >> 31 ? (char)(random >> 16) : marks[(random >> 8) % (sizeof(marks) - 1)];
+			if (random >> 31)
+				text[at] = (char)(random >> 16);
+			else
+				text[at] = marks[(random >> 8) % (sizeof(marks) - 1)];
 		}
 		parse(text, sizeof(good) - 1, &faults);
 	}

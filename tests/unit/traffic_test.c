@@ -172,14 +172,14 @@ static void test_unique_repeats_only_after_all(void **state)
 {
 	(void)state;
 	for (uint32_t bits = 0; bits <= 17; bits++) {
-		_cleanup_free_ uint8_t *seen = calloc(1, 1u << bits);
+		_cleanup_free_ uint8_t *seen = calloc(1, 1U << bits);
 		struct spread_state spread = {.random = 1};
 
 		assert_non_null(seen);
-		for (uint32_t i = 0; i < 1u << bits; i++) {
+		for (uint32_t i = 0; i < 1U << bits; i++) {
 			uint64_t value = spread_unique(&spread, bits);
 
-			assert_true(value < 1u << bits);
+			assert_true(value < 1U << bits);
 			assert_int_equal(seen[value]++, 0);
 		}
 	}
@@ -218,7 +218,7 @@ static void test_zipf_rank_has_its_share_and_the_last_is_reached(void **state)
 
 static void test_zipf_steps_cover_every_rank_once(void **state)
 {
-	static const uint32_t users[] = {1, 2, 65536, 1000000, 4294967295u};
+	static const uint32_t users[] = {1, 2, 65536, 1000000, 4294967295U};
 	_cleanup_free_ struct spread_step *steps = calloc(SPREAD_ZIPF_STEPS, sizeof(*steps));
 
 	(void)state;

@@ -87,7 +87,9 @@ int capture_next(void *context, uint8_t *bytes, uint32_t *length, struct error *
 
 	if (code == PCAP_ERROR_BREAK && capture->repeat && capture->has_frames) {
 		code = rewind_reader(capture, err);
-		return code < 0 ? code : capture_next(context, bytes, length, err);
+		if (code < 0)
+			return code;
+		code = pcap_next_ex(capture->reader, &header, &recorded);
 	}
 	if (code == PCAP_ERROR_BREAK)
 		return 0;

@@ -53,10 +53,11 @@ uint32_t frame_sum(const uint8_t *bytes, size_t length, uint32_t sum)
 		memcpy(&word, bytes + i, sizeof(word));
 		sum = fold(sum + word);
 	}
-	if (length % 2) {
-		uint8_t last[2] = {bytes[length - 1], 0};
+	if (length % 2) { /* as though a zero followed (RFC 1071) */
+		uint16_t word = 0;
 
-		return frame_sum(last, sizeof(last), sum);
+		memcpy(&word, bytes + length - 1, 1);
+		sum = fold(sum + word);
 	}
 	return sum;
 }
@@ -100,7 +101,7 @@ static void put_ip(struct frame *frame, uint16_t at, const struct frame_spec *sp
 	}
 
 	struct ip6_hdr ip = {
-		.ip6_flow = htonl(6u << 28),
+		.ip6_flow = htonl(6U << 28),
 		.ip6_plen = htons(frame->length - at - sizeof(ip)),
 		.ip6_nxt = protocol->number_ipv6,
 		.ip6_hlim = 64,

@@ -36,8 +36,8 @@ static double harmonic(double n)
 	double sum = 0;
 
 	if (n <= HARMONIC_ADDED_MAX) {
-		for (double k = n; k >= 1; k--)
-			sum += 1 / k;
+		for (unsigned k = (unsigned)n; k >= 1; k--)
+			sum += 1.0 / k;
 		return sum;
 	}
 	return log(n) + EULER_GAMMA + 1 / (2 * n) - 1 / (12 * n * n);
@@ -77,7 +77,7 @@ void sources_fill_zipf(struct spread_step *steps, uint32_t users)
 
 static void sources_place(const struct prefix *prefix, struct sources *sources)
 {
-	uint32_t free_bits = 128u - prefix->length;
+	uint32_t free_bits = 128U - prefix->length;
 
 	memcpy(sources->address, prefix->address, sizeof(sources->address));
 	if (prefix->ipv4) {
@@ -92,7 +92,7 @@ static void sources_place(const struct prefix *prefix, struct sources *sources)
 	}
 	sources->word_bytes = 8;
 	sources->word_offset = prefix->length < 64 ? 0 : 8;
-	sources->host_bits = prefix->length < 64 ? 64u - prefix->length : free_bits;
+	sources->host_bits = prefix->length < 64 ? 64U - prefix->length : free_bits;
 	if (prefix->length < 64)
 		sources->address[15] = 1;
 

@@ -59,9 +59,9 @@ static const char *decimal_read(const char **text, struct decimal *out)
 			fraction = true;
 			continue;
 		}
-		if ((counted > 0 || *at != '0') && ++counted > DIGITS_MAX)
-			return "too many digits";
-		if (fraction && ++decimal.places > DIGITS_MAX)
+		counted += counted > 0 || *at != '0';
+		decimal.places += fraction;
+		if (counted > DIGITS_MAX || decimal.places > DIGITS_MAX)
 			return "too many digits";
 		decimal.digits = decimal.digits * 10 + (uint64_t)(*at - '0');
 	}

@@ -116,7 +116,7 @@ static bool listen_parse(const char *text, struct config_listen *out)
 	size_t length = (size_t)(colon - text);
 	if (bracketed && (length < 3 || text[length - 1] != ']'))
 		return false;
-	memcpy(listen.host, text + bracketed, length - 2U * bracketed);
+	memcpy(listen.host, text + bracketed, length - 2 * (size_t)bracketed);
 	if (inet_pton(bracketed ? AF_INET6 : AF_INET, listen.host, address) != 1)
 		return false;
 	char *end;

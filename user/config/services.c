@@ -96,7 +96,7 @@ static bool read_port_range(struct reading *reading, const yaml_node_t *node, st
 	static const char expected[] = "a port from 1 to 65535 or a range as 8000-8010";
 	const char *text = schema_read_text(reading, node, expected);
 	const char *at = text;
-	struct config_ports ports;
+	struct config_ports ports = {0};
 
 	if (!text)
 		return false;

@@ -233,7 +233,7 @@ static int heavier_first(const void *left, const void *right)
 json_t *api_users(struct daemon *daemon, const char *service, size_t limit, struct error *err)
 {
 	const struct catalogue_slot *catalogue = datapath_catalogue(daemon->datapath);
-	_cleanup_free_ struct ranked_user *ranked = calloc(SERVICES_MAX * OBSERVER_HEAVIEST, sizeof(*ranked));
+	_cleanup_free_ struct ranked_user *ranked = calloc((size_t)SERVICES_MAX * OBSERVER_HEAVIEST, sizeof(*ranked));
 	json_t *users = json_array();
 	size_t count = 0;
 

@@ -2,6 +2,7 @@
 /* Life cycle: start, tick, reload, stop. */
 #include "daemon/daemon.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -313,6 +314,7 @@ static int start(struct daemon *daemon, bool *kept, struct error *err)
 	int failure = read_config(&daemon->options, &daemon->config, err);
 	if (failure)
 		return failure;
+	assert(daemon->config);
 	daemon->loop = event_base_new();
 	if (!daemon->loop)
 		return error_set(err, -ENOMEM, "event loop: cannot make one");

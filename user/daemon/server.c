@@ -261,7 +261,7 @@ static int listen_unix(struct server *server, struct error *err)
 	if (strlen(path) >= sizeof(address.sun_path))
 		return error_set(err, -ENAMETOOLONG, "socket %s: longer than %zu bytes", path,
 		                 sizeof(address.sun_path) - 1);
-	strcpy(address.sun_path, path);
+	memcpy(address.sun_path, path, strlen(path) + 1);
 	snprintf(parent, sizeof(parent), "%s", path);
 	char *slash = strrchr(parent, '/');
 	if (slash && slash != parent) {
@@ -282,7 +282,7 @@ static int listen_unix(struct server *server, struct error *err)
 		                 strerror(errno));
 	if (evhttp_accept_socket(server->control, fd) < 0)
 		return error_set(err, -ENOMEM, "socket %s: cannot accept", path);
-	strcpy(server->socket, path);
+	memcpy(server->socket, path, strlen(path) + 1);
 	TAKE_FD(fd);
 	return 0;
 }

@@ -42,10 +42,10 @@ int datapath_apply(struct datapath *dp, const struct config *config, struct erro
 
 /* Attaches the program to the device that has this name now, or takes over the pinned link to it. Returns 0, or -errno:
  * -ENODEV where there is no such interface, -EBUSY where another XDP program is attached (the words name it). */
-int datapath_attach(struct datapath *dp, const char *interface, struct error *err);
+int datapath_attach(struct datapath *dp, const char *name, struct error *err);
 
 /* Detaches the configured interface `name` and forgets it. Nothing happens where it is not attached. */
-void datapath_detach(struct datapath *dp, const char *interface);
+void datapath_detach(struct datapath *dp, const char *name);
 
 /* Drops links whose device is gone or no longer bears the configured name, and says whether any was dropped. */
 bool datapath_drop_stale_links(struct datapath *dp);

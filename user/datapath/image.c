@@ -45,7 +45,7 @@ static void catalogue_fill(struct catalogue_slot *catalogue, const struct config
 				continue;
 			if (number < 0)
 				number = catalogue_free_number(catalogue, previous);
-			strcpy(catalogue->names[number], name);
+			memcpy(catalogue->names[number], name, strlen(name) + 1);
 		}
 	}
 }

@@ -43,5 +43,5 @@ void observer_free(struct observer *observer);
 int observer_tick(struct observer *observer, double now_s, struct error *err);
 
 /* The newest figures; counters are read at the call, so that they are never older than the question. */
-int observer_service(struct observer *observer, unsigned service, struct observed_service *out, struct error *err);
+int observer_service(struct observer *observer, unsigned number, struct observed_service *out, struct error *err);
 struct observed_table observer_table(const struct observer *observer);
