@@ -241,7 +241,7 @@ static void test_nobody_passes_uncharged(void **state)
 	assert_int_equal(datapath_clock(world.datapath, &ended_ns, &err), 0);
 
 	for (size_t set = 0; set < table.count; set++)
-		overflowed += table.details[set].overflow_packets;
+		overflowed += table.overflows[set].packets;
 	assert_true(overflowed > 0 && changed > 0); /* there were both */
 	assert_int_equal(received("dns").packets, sent.packets);
 	assert_int_equal(received("dns").bytes, sent.bytes);

@@ -78,7 +78,7 @@ static __u64 subject_tat(const struct subject *subject)
 /* How far the user's TAT runs ahead; times wrap at 2^44 ns. */
 static __s64 subject_ahead(const struct subject *subject, __u64 now_ns)
 {
-	return (__s64)(subject_tat(subject) - (now_ns << STATE_PACKETS_BITS)) >> STATE_PACKETS_BITS;
+	return (__s64)(subject_tat(subject) - (now_ns << STATE_TAT_SHIFT)) >> STATE_TAT_SHIFT;
 }
 
 /* Sends the shot until it is spilled: from then on the user's TAT is never behind while somebody hammers on. */
@@ -169,7 +169,7 @@ static void hold(const struct limited *const services[], size_t count, int threa
 		            expected * share > exact ? expected * share : exact);
 
 		struct reading rested = subject_read(&subjects[i]);
-		assert_int_equal((rested.tat - resting[i].tat) >> STATE_PACKETS_BITS,
+		assert_int_equal((rested.tat - resting[i].tat) >> STATE_TAT_SHIFT,
 		                 (rested.passed - resting[i].passed) * increment_ns);
 	}
 }

@@ -84,6 +84,7 @@ void world_reset(struct world *world)
 	clear_percpu(dp->skeleton->maps.malformations);
 	if (datapath_clock(dp, &now_ns, &err) < 0)
 		fail("%s", err.text);
+	memset(dp->state->capacities, 0, sizeof(dp->state->capacities));
 	for (size_t set = 0; set < dp->sets; set++) {
 		memset(&dp->table[set], 0, sizeof(dp->table[set]));
 		memset(&dp->details[set], 0, sizeof(dp->details[set]));
