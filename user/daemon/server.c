@@ -209,14 +209,19 @@ static void on_set(struct evhttp_request *request, void *argument)
 		reply_json(request, 200, json_pack("{s:b}", "set", 1));
 }
 
-static void on_stop(struct evhttp_request *request, void *argument)
+static void stop_now(struct evhttp_request *request, void *argument)
 {
 	struct server *server = argument;
+	(void)request;
+	daemon_stop(server->daemon);
+}
 
+static void on_stop(struct evhttp_request *request, void *argument)
+{
 	if (!is_post(request))
 		return;
+	evhttp_request_set_on_complete_cb(request, stop_now, argument); /* whoever asked has the answer first */
 	reply_json(request, 200, json_pack("{s:b}", "stopping", 1));
-	daemon_stop(server->daemon);
 }
 
 static const struct route {
@@ -259,8 +264,8 @@ static int listen_unix(struct server *server, struct error *err)
 	char parent[PATH_MAX];
 
 	if (strlen(path) >= sizeof(address.sun_path))
-		return error_set(err, -ENAMETOOLONG, "socket %s: longer than %zu bytes", path,
-		                 sizeof(address.sun_path) - 1);
+		return error_set(err, -ENAMETOOLONG, "socket %s: longer than %zu bytes: name another with --socket",
+		                 path, sizeof(address.sun_path) - 1);
 	memcpy(address.sun_path, path, strlen(path) + 1);
 	snprintf(parent, sizeof(parent), "%s", path);
 	char *slash = strrchr(parent, '/');
@@ -273,6 +278,10 @@ static int listen_unix(struct server *server, struct error *err)
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
 		return error_set(err, -EADDRINUSE,
 		                 "socket %s: another daemon answers there: name another with --socket", path);
+	struct stat there;
+	if (lstat(path, &there) == 0 && !S_ISSOCK(there.st_mode))
+		return error_set(err, -EEXIST,
+		                 "socket %s: a file that is no socket lies there: name another with --socket", path);
 	unlink(path);
 	mode_t mask = umask(0117);
 	int bound = fd < 0 ? -1 : bind(fd, (struct sockaddr *)&address, sizeof(address));
