@@ -284,28 +284,36 @@ static struct event *signal_new(struct daemon *daemon, int number, event_callbac
 	return event;
 }
 
+/* Caught from before the first pin is made: a signal during the start is obeyed when the start is done, so that it
+ * leaves a whole state or none. */
+static int catch_signals(struct daemon *daemon, struct error *err)
+{
+	daemon->signals[0] = signal_new(daemon, SIGTERM, on_stop);
+	daemon->signals[1] = signal_new(daemon, SIGINT, on_stop);
+	daemon->signals[2] = signal_new(daemon, SIGHUP, on_reload);
+	for (size_t i = 0; i < sizeof(daemon->signals) / sizeof(*daemon->signals); i++)
+		if (!daemon->signals[i])
+			return error_set(err, -ENOMEM, "signals: cannot catch them");
+	return 0;
+}
+
 static int serve(struct daemon *daemon, struct error *err)
 {
 	_cleanup_(server_freep) struct server *server = NULL;
 	_cleanup_(interfaces_watch_freep) struct interfaces_watch *watch = NULL;
-	struct event *events[4];
 
 	int failure = server_new(&server, daemon, err);
 	if (!failure)
 		failure = interfaces_watch_new(&watch, daemon, err);
 	if (failure)
 		return failure;
-	events[0] = timer_new(daemon, on_tick);
-	events[1] = signal_new(daemon, SIGTERM, on_stop);
-	events[2] = signal_new(daemon, SIGINT, on_stop);
-	events[3] = signal_new(daemon, SIGHUP, on_reload);
+	struct event *tick = timer_new(daemon, on_tick);
 	on_tick(-1, 0, daemon);
 	announce(daemon);
 	event_base_dispatch(daemon->loop);
 	sd_notify(0, "STOPPING=1");
-	for (size_t i = 0; i < sizeof(events) / sizeof(*events); i++)
-		if (events[i])
-			event_free(events[i]);
+	if (tick)
+		event_free(tick);
 	return 0;
 }
 
@@ -318,7 +326,9 @@ static int start(struct daemon *daemon, bool *kept, struct error *err)
 	daemon->loop = event_base_new();
 	if (!daemon->loop)
 		return error_set(err, -ENOMEM, "event loop: cannot make one");
-	failure = open_datapath(daemon, err);
+	failure = catch_signals(daemon, err);
+	if (!failure)
+		failure = open_datapath(daemon, err);
 	if (failure) {
 		*kept = daemon->datapath && datapath_adopted(daemon->datapath);
 		return failure;
@@ -351,6 +361,9 @@ int daemon_run(const struct daemon_options *options)
 	} else if (!failure) {
 		log_notice("stopped; shedding goes on in the kernel, 'spillway unload' ends it");
 	}
+	for (size_t i = 0; i < sizeof(daemon.signals) / sizeof(*daemon.signals); i++)
+		if (daemon.signals[i])
+			event_free(daemon.signals[i]);
 	if (daemon.loop)
 		event_base_free(daemon.loop);
 	config_free(daemon.config);

@@ -36,6 +36,7 @@ struct daemon {
 	struct datapath *datapath;
 	struct observer *observer;
 	struct event_base *loop;
+	struct event *signals[3];
 	struct override overrides[DAEMON_OVERRIDES_MAX];
 	size_t overrides_count;
 	double started_s; /* monotonic */
