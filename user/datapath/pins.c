@@ -33,6 +33,8 @@ static int bpffs_mount(const char *dir, struct error *err)
 		return 0;
 	if (strncmp(dir, BPFFS "/", strlen(BPFFS "/")) != 0)
 		return error_set(err, -EINVAL, "%s: not on a BPF file system: name a directory below " BPFFS, dir);
+	if (on_bpffs(BPFFS)) /* a directory between is missing: mounting again would hide what others have pinned */
+		return 0;
 	if (mount("bpf", BPFFS, "bpf", 0, "mode=0700") < 0)
 		return error_set(err, -errno, BPFFS ": cannot mount the BPF file system: %s: mount it, or run as root",
 		                 strerror(errno));
