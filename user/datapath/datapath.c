@@ -73,19 +73,21 @@ static uint32_t pinned_features(const char *pins)
 	return features;
 }
 
-/* State of another version is refused by name, never reset behind the operator's back. */
-static int check_version(const char *pins, struct error *err)
+/* State of another version is refused by name, never reset behind the operator's back. Says whether there is one to
+ * adopt: a start that was cut short has left none. */
+static int check_version(const char *pins, bool *adopted, struct error *err)
 {
 	char path[PATH_MAX];
 
 	pins_path(pins, PIN_STATE, path);
 	_cleanup_close_ int fd = bpf_obj_get(path);
+	if (fd < 0 && errno == ENOENT)
+		return 0;
 	if (fd < 0)
-		return errno == ENOENT
-		               ? 0
-		               : error_set(err, -errno, "%s: cannot open: %s: run as root", path, strerror(errno));
+		return error_set(err, -errno, "%s: cannot open: %s: %s", path, strerror(errno), program_remedy(-errno));
 	struct live *live = pinned_live(fd);
 	bool ours = live && (live->abi == 0 || live->abi == SPILLWAY_ABI);
+	*adopted = live && live->abi == SPILLWAY_ABI;
 	if (live)
 		munmap(live, sizeof(*live));
 	if (!ours)
@@ -100,8 +102,7 @@ static int check_version(const char *pins, struct error *err)
 static int load(struct datapath *dp, const struct datapath_options *options, struct error *err)
 {
 	dp->sets = pinned_sets(options->pins);
-	dp->adopted = dp->sets != 0;
-	if (!dp->adopted)
+	if (!dp->sets)
 		dp->sets = sets_for(options->table_users);
 	dp->drop_passed = options->drop_passed;
 	/* What the pinned policy uses goes on until another counts. */
@@ -166,6 +167,18 @@ static __u64 jiffy_ns(const struct datapath *dp)
 	return hz ? 1000000000ULL / hz : 10000000; /* unknown: no kernel ticks slower than 100 times a second */
 }
 
+static int bring_up(struct datapath *dp, const struct datapath_options *options, struct error *err)
+{
+	int failure = load(dp, options, err);
+	if (!failure)
+		failure = map_memory(dp, err);
+	if (!failure)
+		failure = initialise(dp, err);
+	if (failure && !dp->adopted)
+		datapath_unpin_all(dp->pins, NULL);
+	return failure;
+}
+
 int datapath_open(struct datapath **out, const struct datapath_options *options, struct error *err)
 {
 	_cleanup_(datapath_closep) struct datapath *dp = calloc(1, sizeof(*dp));
@@ -178,15 +191,13 @@ int datapath_open(struct datapath **out, const struct datapath_options *options,
 	dp->lock = pins_lock(options->pins, err);
 	if (dp->lock < 0)
 		return dp->lock;
-	int failure = check_version(options->pins, err);
+	int failure = check_version(options->pins, &dp->adopted, err);
 	if (!failure)
-		failure = load(dp, options, err);
-	if (!failure)
-		failure = map_memory(dp, err);
-	if (!failure)
-		failure = initialise(dp, err);
-	if (failure)
+		failure = bring_up(dp, options, err);
+	if (failure) {
+		rmdir(dp->pins); /* where nothing is in it */
 		return failure;
+	}
 	dp->jiffy_ns = jiffy_ns(dp);
 	*out = TAKE_PTR(dp);
 	return 0;

@@ -39,3 +39,9 @@ DEFINE_CLEANUP(struct spillway_bpf, spillway_bpf__destroy)
 /* Loads the programs with `features` and what else `*dp` says, adopting or making the pinned maps, and puts them in the
  * place of those that were there, under every link. On failure the old ones stay. */
 int program_load(struct datapath *dp, uint32_t features, struct error *err);
+
+/* What to do about a call of the kernel's that was refused with this -errno. */
+const char *program_remedy(int failure);
+
+/* Detaches and unpins everything in the directory, whose lock the caller holds, and removes it. */
+int datapath_unpin_all(const char *pins, struct error *err);

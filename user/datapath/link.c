@@ -245,13 +245,8 @@ static void unload_one(const char *dir, const char *name, void *argument)
 	unlink(path);
 }
 
-int datapath_unload(const char *pins, struct error *err)
+int datapath_unpin_all(const char *pins, struct error *err)
 {
-	_cleanup_close_ int lock = pins_lock_existing(pins, err);
-	if (lock == -ENOENT)
-		return 0;
-	if (lock < 0)
-		return lock;
 	int failure = pins_each(pins, unload_one, NULL, err);
 	if (failure)
 		return failure;
@@ -259,4 +254,12 @@ int datapath_unload(const char *pins, struct error *err)
 		return error_set(err, -errno, "%s: cannot remove: %s: remove what else is in it", pins,
 		                 strerror(errno));
 	return 0;
+}
+
+int datapath_unload(const char *pins, struct error *err)
+{
+	_cleanup_close_ int lock = pins_lock_existing(pins, err);
+	if (lock == -ENOENT)
+		return 0;
+	return lock < 0 ? lock : datapath_unpin_all(pins, err);
 }

@@ -46,16 +46,19 @@ static int set_pins(struct spillway_bpf *skeleton, const char *pins, struct erro
 	return 0;
 }
 
-static int explain(int failure, struct error *err)
+/* The verifier answers EACCES for a program that it rejects, so that only EPERM is about rights. */
+const char *program_remedy(int failure)
 {
-	if (failure == -EPERM)
-		return error_set(err, failure,
-		                 "kernel programs: not permitted: run as root, or with CAP_BPF, CAP_NET_ADMIN "
-		                 "and CAP_PERFMON");
-	return error_set(err, failure,
-	                 "kernel programs: the kernel refused them: %s (%s): kernel 5.15 with BTF is the oldest that "
-	                 "will do",
-	                 strerror(-failure), libbpf_words);
+	switch (failure) {
+	case -EPERM:
+		return "run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON";
+	case -EACCES:
+		return "its verifier rejects a program: grant CAP_PERFMON, or report it with the kernel's version";
+	case -ENOMEM:
+		return "lower 'table.users', or allow it more memory";
+	default:
+		return "kernel 5.18 with BTF is the oldest that will do";
+	}
 }
 
 int program_load(struct datapath *dp, uint32_t features, struct error *err)
@@ -78,7 +81,8 @@ int program_load(struct datapath *dp, uint32_t features, struct error *err)
 		return failure;
 	failure = spillway_bpf__load(skeleton);
 	if (failure)
-		return explain(failure, err);
+		return error_set(err, failure, "kernel programs: the kernel refused them: %s (%s): %s", strerror(-failure),
+		                 libbpf_words, program_remedy(failure));
 
 	for (size_t i = 0; i < dp->links_count; i++)
 		if (dp->link_fds[i] >= 0 &&
