@@ -13,12 +13,24 @@ struct interfaces_watch {
 	struct daemon *daemon;
 	struct mnl_socket *netlink;
 	struct event *event;
+	struct event *timer; /* for what the kernel sends no message about */
+	struct error told;   /* the trouble of the last look, said once */
 };
 
-/* Whatever the kernel told: look at what is, not at what was said, so that lost messages cost nothing. */
-static void reconcile(struct daemon *daemon)
+#define LOOK_AGAIN_S 1
+
+static void tell_once(struct interfaces_watch *watch, const struct error *trouble)
 {
-	struct error err;
+	if (trouble->text[0] && strcmp(watch->told.text, trouble->text) != 0)
+		log_error("%s", trouble->text);
+	watch->told = *trouble;
+}
+
+/* Whatever the kernel told: look at what is, not at what was said, so that lost messages cost nothing. */
+static void reconcile(struct interfaces_watch *watch)
+{
+	struct daemon *daemon = watch->daemon;
+	struct error err, trouble = {0};
 
 	if (datapath_drop_stale_links(daemon->datapath))
 		log_warning(
@@ -36,8 +48,14 @@ static void reconcile(struct daemon *daemon)
 		if (!failure)
 			log_notice("interface %s: is there: attached", name);
 		else if (failure != -ENODEV)
-			log_error("%s", err.text);
+			trouble = err;
 	}
+	int pinned = datapath_keep_pins(daemon->datapath, &err);
+	if (pinned < 0)
+		trouble = err;
+	else if (pinned)
+		log_warning("%s: %d pins were removed: pinned again", daemon->options.pins, pinned);
+	tell_once(watch, &trouble);
 }
 
 static void on_message(evutil_socket_t fd, short what, void *argument)
@@ -48,7 +66,13 @@ static void on_message(evutil_socket_t fd, short what, void *argument)
 
 	while (recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT) > 0 || errno == ENOBUFS)
 		errno = 0;
-	reconcile(watch->daemon);
+	reconcile(watch);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *argument)
+{
+	(void)fd, (void)what;
+	reconcile(argument);
 }
 
 int interfaces_watch_new(struct interfaces_watch **out, struct daemon *daemon, struct error *err)
@@ -63,7 +87,9 @@ int interfaces_watch_new(struct interfaces_watch **out, struct daemon *daemon, s
 		                 strerror(errno));
 	watch->event =
 		event_new(daemon->loop, mnl_socket_get_fd(watch->netlink), EV_READ | EV_PERSIST, on_message, watch);
-	if (!watch->event || event_add(watch->event, NULL) < 0)
+	watch->timer = event_new(daemon->loop, -1, EV_PERSIST, on_timer, watch);
+	if (!watch->event || !watch->timer || event_add(watch->event, NULL) < 0 ||
+	    event_add(watch->timer, &(struct timeval){.tv_sec = LOOK_AGAIN_S}) < 0)
 		return error_set(err, -ENOMEM, "interfaces: cannot watch");
 	*out = TAKE_PTR(watch);
 	return 0;
@@ -73,6 +99,8 @@ void interfaces_watch_free(struct interfaces_watch *watch)
 {
 	if (watch->event)
 		event_free(watch->event);
+	if (watch->timer)
+		event_free(watch->timer);
 	if (watch->netlink)
 		mnl_socket_close(watch->netlink);
 	free(watch);

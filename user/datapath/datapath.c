@@ -32,14 +32,14 @@ static uint32_t sets_for(uint64_t users)
 	return (uint32_t)sets;
 }
 
-/* The size that a pinned table has already; 0 where there is none. */
-static uint32_t pinned_sets(const char *pins)
+/* The size that a pinned table, or what lies beside it, has already; 0 where there is neither. */
+static uint32_t pinned_sets(const char *pins, const char *name)
 {
 	char path[PATH_MAX];
 	struct bpf_map_info map = {0};
 	uint32_t size = sizeof(map);
 
-	pins_path(pins, "meter_sets", path);
+	pins_path(pins, name, path);
 	_cleanup_close_ int fd = bpf_obj_get(path);
 	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &map, &size) < 0)
 		return 0;
@@ -101,7 +101,9 @@ static int check_version(const char *pins, bool *adopted, struct error *err)
 
 static int load(struct datapath *dp, const struct datapath_options *options, struct error *err)
 {
-	dp->sets = pinned_sets(options->pins);
+	dp->sets = pinned_sets(options->pins, "meter_sets");
+	if (!dp->sets)
+		dp->sets = pinned_sets(options->pins, "meter_details");
 	if (!dp->sets)
 		dp->sets = sets_for(options->table_users);
 	dp->drop_passed = options->drop_passed;
@@ -135,6 +137,17 @@ static int map_memory(struct datapath *dp, struct error *err)
 	return 0;
 }
 
+/* State that misses maps which nothing holds any more: what is left of it fits nothing. */
+static void forget(struct datapath *dp)
+{
+	log_warning("%s: pins were removed, and no program holds their maps: counters and users begin anew", dp->pins);
+	__atomic_store_n(&dp->state->live.abi, 0, __ATOMIC_RELEASE);
+	memset(dp->table, 0, dp->sets * sizeof(*dp->table));
+	memset(dp->details, 0, dp->sets * sizeof(*dp->details));
+	memset(dp->overflows, 0, dp->sets * sizeof(*dp->overflows));
+	memset(dp->catalogues, 0, 2 * sizeof(*dp->catalogues)); /* without a name a service's tallies are cleared */
+}
+
 /* First use of fresh maps: hash keys, and every cell's time long past. `abi` is written last: a start that was cut
  * short is done again from here. */
 static int initialise(struct datapath *dp, struct error *err)
@@ -142,8 +155,10 @@ static int initialise(struct datapath *dp, struct error *err)
 	struct live *live = &dp->state->live;
 	__u64 now_ns;
 
-	if (live->abi == SPILLWAY_ABI)
+	if (dp->adopted && dp->complete)
 		return 0;
+	if (dp->adopted)
+		forget(dp);
 	if (getrandom(live->hash_keys, sizeof(live->hash_keys), 0) != sizeof(live->hash_keys))
 		return error_set(err, -errno, "hash keys: no random numbers: %s", strerror(errno));
 	for (int i = 0; i < HASH_KEYS; i++)
@@ -191,6 +206,7 @@ int datapath_open(struct datapath **out, const struct datapath_options *options,
 	dp->lock = pins_lock(options->pins, err);
 	if (dp->lock < 0)
 		return dp->lock;
+	datapath_recover(dp);
 	int failure = check_version(options->pins, &dp->adopted, err);
 	if (!failure)
 		failure = bring_up(dp, options, err);

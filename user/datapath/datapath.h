@@ -53,6 +53,9 @@ bool datapath_drop_stale_links(struct datapath *dp);
 /* Detaches and unpins what lies under links that no configured interface claims. Call it after the attachments. */
 void datapath_drop_strangers(struct datapath *dp);
 
+/* Pins again whatever somebody has removed. Returns how many pins that were, or -errno. */
+int datapath_keep_pins(struct datapath *dp, struct error *err);
+
 const struct datapath_link *datapath_links(const struct datapath *dp, size_t *count);
 
 /* The policy and the names that count now. Valid until the next change. */

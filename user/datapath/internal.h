@@ -13,7 +13,8 @@ struct datapath {
 	char pins[PATH_MAX];
 	int lock;
 	bool allow_generic;
-	bool adopted;
+	bool adopted;  /* an earlier daemon's state was found */
+	bool complete; /* every map of it was pinned */
 	bool drop_passed;
 	uint32_t sets;
 	uint32_t features; /* FEATURE_*, of the program that is loaded */
@@ -42,6 +43,9 @@ int program_load(struct datapath *dp, uint32_t features, struct error *err);
 
 /* What to do about a call of the kernel's that was refused with this -errno. */
 const char *program_remedy(int failure);
+
+/* Before a start: pins again the maps that only a pinned link's program still holds. */
+void datapath_recover(struct datapath *dp);
 
 /* Detaches and unpins everything in the directory, whose lock the caller holds, and removes it. */
 int datapath_unpin_all(const char *pins, struct error *err);

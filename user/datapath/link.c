@@ -26,9 +26,9 @@ static unsigned link_device(int fd)
 
 static void link_path(const struct datapath *dp, unsigned device, char out[PATH_MAX])
 {
-	char name[32];
+	char name[PIN_LINK_NAME_MAX];
 
-	snprintf(name, sizeof(name), PIN_LINK_PREFIX "%u", device);
+	pins_link_name(device, name);
 	pins_path(dp->pins, name, out);
 }
 

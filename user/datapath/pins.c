@@ -88,6 +88,20 @@ int pins_lock(const char *dir, struct error *err)
 	return TAKE_FD(fd);
 }
 
+void pins_link_name(unsigned device, char out[PIN_LINK_NAME_MAX])
+{
+	snprintf(out, PIN_LINK_NAME_MAX, PIN_LINK_PREFIX "%u", device);
+}
+
+const char *pins_map_name(const char *map)
+{
+	const char *dot = strchr(map, '.');
+
+	if (!dot)
+		return map;
+	return strcmp(dot, ".bss") == 0 ? PIN_STATE : NULL;
+}
+
 void pins_path(const char *dir, const char *name, char out[PATH_MAX])
 {
 	snprintf(out, PATH_MAX, "%s/%s", dir, name);

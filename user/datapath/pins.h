@@ -17,6 +17,14 @@ int pins_lock(const char *dir, struct error *err);
 /* Locks it only where it exists: -ENOENT else. */
 int pins_lock_existing(const char *dir, struct error *err);
 
+/* The name of the pin of the link to a device. */
+#define PIN_LINK_NAME_MAX 32
+void pins_link_name(unsigned device, char out[PIN_LINK_NAME_MAX]);
+
+/* The name under which a map is pinned: its own, but for the program's global variables (PIN_STATE). NULL for the
+ * constants of one loaded program, which are nobody else's: libbpf gives both names with a dot. */
+const char *pins_map_name(const char *map);
+
 void pins_path(const char *dir, const char *name, char out[PATH_MAX]);
 
 /* Calls `visit` with each name in `dir`. */

@@ -29,19 +29,22 @@ __attribute__((format(printf, 2, 0))) static int keep_libbpf_words(enum libbpf_p
 	return 0;
 }
 
-static int set_pins(struct spillway_bpf *skeleton, const char *pins, struct error *err)
+/* Says where each map is pinned, and whether all of them are already. */
+static int set_pins(struct spillway_bpf *skeleton, const char *pins, bool *complete, struct error *err)
 {
 	struct bpf_map *map;
 
+	*complete = true;
 	bpf_object__for_each_map(map, skeleton->obj)
 	{
 		char path[PATH_MAX];
-		bool is_state = map == skeleton->maps.bss;
-		if (!is_state && strchr(bpf_map__name(map), '.')) /* constants of this very program */
+		const char *name = pins_map_name(bpf_map__name(map));
+		if (!name)
 			continue;
-		pins_path(pins, is_state ? PIN_STATE : bpf_map__name(map), path);
+		pins_path(pins, name, path);
 		if (bpf_map__set_pin_path(map, path) < 0)
 			return error_set(err, -ENOMEM, "%s: no memory for its path", path);
+		*complete &= access(path, F_OK) == 0;
 	}
 	return 0;
 }
@@ -76,13 +79,15 @@ int program_load(struct datapath *dp, uint32_t features, struct error *err)
 	skeleton->rodata->features = features;
 	if (dp->drop_passed)
 		skeleton->rodata->action_passed = XDP_DROP;
-	int failure = set_pins(skeleton, dp->pins, err);
+	int failure = set_pins(skeleton, dp->pins, &dp->complete, err);
 	if (failure)
 		return failure;
 	failure = spillway_bpf__load(skeleton);
 	if (failure)
-		return error_set(err, failure, "kernel programs: the kernel refused them: %s (%s): %s", strerror(-failure),
-		                 libbpf_words, program_remedy(failure));
+		return error_set(err, failure, "kernel programs: the kernel refused them: %s (%s): %s",
+		                 strerror(-failure), libbpf_words, program_remedy(failure));
+	/* The program has no use for the names, but holds them with the rest, so that all is found through it. */
+	bpf_prog_bind_map(bpf_program__fd(skeleton->progs.spillway), bpf_map__fd(skeleton->maps.catalogues), NULL);
 
 	for (size_t i = 0; i < dp->links_count; i++)
 		if (dp->link_fds[i] >= 0 &&
