@@ -1,0 +1,193 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+# The directory of pins and the file system below it: missing, closed, somebody else's, emptied, of another version.
+
+load common
+
+setup_file() {
+	world_up
+}
+
+teardown_file() {
+	world_down
+}
+
+setup() {
+	load_assertions
+	daemon=
+}
+
+teardown() {
+	chmod 700 "$SPILLWAY_PINS" 2>/dev/null || true
+	"$SPILLWAY" unload
+	[ -z "$daemon" ] || wait "$daemon" || true
+	rm -rf "$SPILLWAY_PINS"
+}
+
+whole() {
+	[ "$(ls "$SPILLWAY_PINS" 2>/dev/null | wc -l)" -eq 10 ]
+}
+
+kill_daemon() {
+	kill -9 "$daemon"
+	wait "$daemon" || true
+	daemon=
+}
+
+# Runs a script in a mount namespace of its own, where /sys/fs/bpf may be changed, and waits for its end there.
+in_own_mounts() {
+	run unshare -m bash -c "$1"
+}
+
+@test "F06: a second daemon is refused by the first's pins and by its socket, and disturbs neither" {
+	start
+	run -1 "$SPILLWAY" run --config "$CONFIG"
+	assert_output --partial "$SPILLWAY_PINS: another spillway daemon runs on these pins: stop it, or name others"
+	local other="$SPILLWAY_PINS-other"
+	ip link add "o$IFACE" type veth peer name "p$IFACE"
+	run -1 "$SPILLWAY" run --interface "o$IFACE" --pins "$other"
+	ip link del "o$IFACE"
+	assert_output --partial "another daemon answers there: name another with --socket"
+	assert [ ! -e "$other" ]
+	attached
+	assert_counts
+}
+
+@test "F11: without a BPF file system the daemon mounts one" {
+	in_own_mounts '
+		umount /sys/fs/bpf
+		"$SPILLWAY" run --config "$CONFIG" 2>&1 &
+		for _ in {1..200}; do "$SPILLWAY" status >/dev/null 2>&1 && break; sleep 0.02; done
+		findmnt -no FSTYPE,OPTIONS /sys/fs/bpf
+		ls "$SPILLWAY_PINS" | wc -l
+		"$SPILLWAY" unload && wait'
+	assert_success
+	assert_line --regexp "^bpf .*mode=700"
+	assert_line 10
+}
+
+@test "F11: what cannot hold pins is refused with the cause" {
+	in_own_mounts 'mount -o remount,bind,ro /sys/fs/bpf && "$SPILLWAY" run --config "$CONFIG"'
+	assert_failure 1
+	assert_output --partial "$SPILLWAY_PINS: cannot make the directory of pins: Read-only file system"
+	in_own_mounts 'umount /sys/fs/bpf && exec setpriv --bounding-set -sys_admin --inh-caps -sys_admin \
+		"$SPILLWAY" run --config "$CONFIG"'
+	assert_failure 1
+	assert_output --partial "/sys/fs/bpf: cannot mount the BPF file system: Operation not permitted"
+	run -1 "$SPILLWAY" run --config "$CONFIG" --pins "$SPILLWAY_PINS/missing/below"
+	assert_output --partial "$SPILLWAY_PINS/missing/below: cannot make the directory of pins: No such file"
+	assert_equal "$(findmnt -no TARGET /sys/fs/bpf | wc -l)" 1
+	run -1 "$SPILLWAY" run --config "$CONFIG" --pins "$DIR/pins"
+	assert_output --partial "$DIR/pins: not on a BPF file system: name a directory below /sys/fs/bpf"
+	assert [ ! -e "$DIR/pins" ]
+}
+
+@test "F11: a directory that others could change is not used, and not touched" {
+	mkdir "$SPILLWAY_PINS"
+	chmod 777 "$SPILLWAY_PINS"
+	run -1 "$SPILLWAY" run --config "$CONFIG"
+	assert_output --partial "$SPILLWAY_PINS: belongs to user 0 with mode 777: others could change what is pinned there"
+	chmod 700 "$SPILLWAY_PINS"
+	chown nobody "$SPILLWAY_PINS"
+	run -1 "$SPILLWAY" run --config "$CONFIG"
+	assert_output --partial "belongs to user $(id -u nobody) with mode 700"
+	assert_equal "$(stat -c %U "$SPILLWAY_PINS")" nobody
+	chown root "$SPILLWAY_PINS"
+	rmdir "$SPILLWAY_PINS"
+	ln -s /sys/fs/bpf "$SPILLWAY_PINS"
+	run -1 "$SPILLWAY" run --config "$CONFIG"
+	assert_output --partial "$SPILLWAY_PINS: cannot open the directory of pins: "
+	rm "$SPILLWAY_PINS"
+}
+
+@test "F12: pins removed under a running daemon are pinned again, and the packet path never notices" {
+	start
+	rm "$SPILLWAY_PINS"/live_words "$SPILLWAY_PINS"/link_*
+	within 3 whole
+	assert_counts
+	rm -r "$SPILLWAY_PINS"
+	within 3 whole
+	assert_counts
+	run cat "$DIR/log"
+	assert_output --partial "$SPILLWAY_PINS: 2 pins were removed: pinned again"
+	assert_output --partial "$SPILLWAY_PINS: 10 pins were removed: pinned again"
+	# The new directory is locked as the old one was, and what it holds is adopted.
+	run -1 "$SPILLWAY" run --config "$CONFIG"
+	assert_output --partial "another spillway daemon runs on these pins"
+	kill_daemon
+	start
+	assert_equal "$(received)" 6
+}
+
+@test "F12: any map's pin missing at start is recovered from the program at work, with all counters" {
+	local pin count=0
+	start
+	for pin in "$SPILLWAY_PINS"/[!l]* "$SPILLWAY_PINS"/live_words; do
+		kill_daemon
+		rm "$pin"
+		start
+		whole
+		assert_equal "$(received)" "$count"
+		assert_counts
+		run cat "$DIR/log"
+		assert_output --partial "$pin: was removed: recovered from the program at work"
+		count=$((count + 3))
+	done
+	assert_equal "$count" 27
+}
+
+@test "F12: where nothing holds the maps any more, a missing pin begins all anew, and says so" {
+	local pin
+	for pin in meter_sets meter_details live_words catalogues; do
+		start
+		assert_counts
+		kill_daemon
+		rm "$SPILLWAY_PINS"/link_* "$SPILLWAY_PINS/$pin"
+		start
+		attached
+		assert_equal "$(received)" 0
+		assert_counts
+		unload
+	done
+	start
+	kill_daemon
+	rm "$SPILLWAY_PINS"/link_* "$SPILLWAY_PINS/policies"
+	start
+	run cat "$DIR/log"
+	assert_output --partial "counters and users begin anew"
+}
+
+@test "F12: a link's pin missing at start: attached again, counters kept" {
+	start
+	assert_counts
+	kill_daemon
+	rm "$SPILLWAY_PINS"/link_*
+	start
+	attached
+	assert_equal "$(received)" 3
+	assert_counts
+}
+
+@test "F13: pinned state of another version is refused by name and left as it is" {
+	start
+	assert_counts
+	kill_daemon
+	set_abi 77
+	run -1 "$SPILLWAY" run --config "$CONFIG"
+	assert_output --partial "$SPILLWAY_PINS: state of another spillway version (this is 1) is pinned"
+	assert_output --partial "'spillway unload' removes it"
+	whole
+	run ip link show "$IFACE"
+	assert_output --partial xdp
+	set_abi 1
+	start
+	assert_equal "$(received)" 3
+}
+
+# Writes the version into the pinned state: the second word of its one entry.
+set_abi() {
+	local value
+	mapfile -t value < <(bpftool map dump pinned "$SPILLWAY_PINS/live_words" -j | jq -r '.[0].value[]')
+	value[4]=$(printf '0x%02x' "$1")
+	bpftool map update pinned "$SPILLWAY_PINS/live_words" key 0 0 0 0 value "${value[@]}"
+}
