@@ -5,8 +5,11 @@ PACKET_TESTS := $(patsubst tests/%.c,$O/tests/%,$(wildcard tests/packet/*_test.c
 TESTED_OBJECTS := $(filter-out $O/user/main.o,$(USER_OBJECTS))
 TRAFFIC_PURE := $(addprefix $O/tools/traffic/,frame.o sources.o)
 
+# Somebody else's XDP program, for the fault tests.
+FOREIGN := $O/tools/bench/receivers.bpf.o
+
 .PHONY: tests
-tests: $(UNIT_TESTS) $(PACKET_TESTS) ## build the test programs
+tests: $(UNIT_TESTS) $(PACKET_TESTS) $(FOREIGN) ## build the test programs
 
 $O/tests/unit/traffic_test: $(TRAFFIC_PURE)
 
