@@ -5,6 +5,7 @@
 #pragma once
 
 #include "abi.h"
+#include "compiler.h"
 #include "packet.h"
 
 static __always_inline __u32 address_byte(const __u64 address[2], __u32 index)
@@ -37,7 +38,11 @@ static __always_inline __u32 destination_service(const struct classifier_slot *s
 /* Returns the number of the service that a placed packet belongs to: below SERVICES_MAX. */
 static __always_inline __u32 service_find(const struct classifier_slot *slot, const struct packet *packet)
 {
-	__u32 row = slot->rows[packet->table & (PORT_TABLES - 1)][packet->port];
+	__u32 port = packet->port;
+
+	/* clang 19 knows that a swapped port has 16 bits and drops the mask; the verifier of 6.1 and 6.12 does not. */
+	OPAQUE(port);
+	__u32 row = slot->rows[packet->table & (PORT_TABLES - 1)][port & 0xffff];
 
 	if (row & ROW_HAS_DESTINATIONS)
 		row = destination_service(slot, packet, row);
