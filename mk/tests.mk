@@ -13,7 +13,7 @@ tests: $(UNIT_TESTS) $(PACKET_TESTS) $(FOREIGN) ## build the test programs
 
 $O/tests/unit/traffic_test: $(TRAFFIC_PURE)
 
-PACKET_PARTS := $(addprefix $O/tests/packet/,frame.o hammer.o world.o)
+PACKET_PARTS := $(addprefix $O/tests/packet/,cases.o frame.o hammer.o world.o)
 $(PACKET_TESTS): $(PACKET_PARTS)
 $(PACKET_PARTS): $O/%.o: %.c $(SKELETONS)
 	@mkdir -p $(@D)

@@ -74,26 +74,30 @@ static void clear_percpu(const struct bpf_map *map)
 		bpf_map_update_elem(bpf_map__fd(map), &key, zero, BPF_ANY);
 }
 
-void world_reset(struct world *world)
+void world_forget(struct world *world)
 {
 	struct datapath *dp = world->datapath;
 	struct error err;
-	__u64 now_ns, none = 0;
+	__u64 now_ns;
 
-	clear_percpu(dp->skeleton->maps.tallies);
-	clear_percpu(dp->skeleton->maps.malformations);
+	for (int key = 0; key < HASH_KEYS - 1; key++)           /* the last one is in the policies' seeds already */
+		dp->state->live.hash_keys[key] += 0x9e3779b97f4a7c16; /* even: they stay odd */
 	if (datapath_clock(dp, &now_ns, &err) < 0)
 		fail("%s", err.text);
+	memset(dp->details, 0, dp->sets * sizeof(*dp->details));
+	memset(dp->table, 0, dp->sets * sizeof(*dp->table));
+	memset(dp->overflows, 0, dp->sets * sizeof(*dp->overflows));
 	memset(dp->state->capacities, 0, sizeof(dp->state->capacities));
-	for (size_t set = 0; set < dp->sets; set++) {
-		memset(&dp->table[set], 0, sizeof(dp->table[set]));
-		memset(&dp->details[set], 0, sizeof(dp->details[set]));
-		memset(&dp->overflows[set], 0, sizeof(dp->overflows[set]));
+	for (size_t set = 0; set < dp->sets; set++)
 		for (int cell = 0; cell < SET_CELLS; cell++)
 			dp->table[set].states[cell] = now_ns << STATE_TAT_SHIFT;
-	}
-	for (__u32 key = 0; key < FRAGMENTS; key++)
-		bpf_map_update_elem(bpf_map__fd(dp->skeleton->maps.fragments), &key, &none, BPF_ANY);
+}
+
+void world_reset(struct world *world)
+{
+	clear_percpu(world->datapath->skeleton->maps.tallies);
+	clear_percpu(world->datapath->skeleton->maps.malformations);
+	world_forget(world);
 }
 
 struct service_tallies world_tallies(struct world *world, const char *service)

@@ -20,7 +20,11 @@ void world_remove(struct world *world);
 /* Runs one frame; returns the XDP verdict. `repeat` runs it so often. */
 unsigned world_run(struct world *world, const unsigned char *frame, size_t length, unsigned repeat);
 
-/* Sets every counter to zero and forgets every user and fragment. */
+/* Forgets every user and every fragment: the table is wiped, and what is remembered of fragments lies under hash keys
+ * that are no more. */
+void world_forget(struct world *world);
+
+/* The same, and sets every counter to zero. */
 void world_reset(struct world *world);
 
 struct service_tallies world_tallies(struct world *world, const char *service);
