@@ -14,6 +14,8 @@
 #define VLAN_TAGS_MAX  2
 #define EXTENSIONS_MAX 8 /* headers between IPv6 and transport; the kernel's own hosts send two at the most */
 
+#define FRAME_BYTES_ORDINARY 1522 /* with two tags; no driver that is made for more splits what is no longer */
+
 #define CHAIN_OFFSET_MAX 0x3fff /* extension headers are looked for in the first 16 kB: the verifier wants a bound */
 
 #define ETHERTYPE_IPV4   0x0800
@@ -71,6 +73,7 @@ struct cursor {
 	void *end;
 	__u32 linear_bytes; /* of the frame's first buffer, the only one that is read */
 	__u32 declared;     /* bytes from here on that the headers so far speak of */
+	bool spans;         /* the IP packet goes on in further buffers */
 };
 
 /* The length of a frame in several buffers, from kernel 5.18 on; before, a frame has one. */
@@ -188,12 +191,16 @@ static __always_inline __u32 frame_rest(const struct cursor *cursor, struct xdp_
 	return cursor->end - cursor->at + packet->bytes - cursor->linear_bytes;
 }
 
-/* Takes the IP header's word for the length, unless it claims more than the frame has in all its buffers. */
+/* Takes the IP header's word for the length, unless it claims more than the frame has in all its buffers. Nobody needs
+ * to be asked how long an ordinary frame is. */
 static __always_inline bool cursor_declare(struct cursor *cursor, struct xdp_md *ctx, __u32 ip_bytes,
                                            struct packet *packet)
 {
 	cursor->declared = ip_bytes;
-	return ip_bytes <= (__u64)(cursor->end - cursor->at) || ip_bytes <= frame_rest(cursor, ctx, packet);
+	cursor->spans = ip_bytes > (__u64)(cursor->end - cursor->at);
+	if (likely(!cursor->spans && cursor->linear_bytes <= FRAME_BYTES_ORDINARY))
+		return true;
+	return ip_bytes <= frame_rest(cursor, ctx, packet);
 }
 
 static __always_inline bool cursor_skip(struct cursor *cursor, __u32 header_bytes)
@@ -402,8 +409,11 @@ static __always_inline enum packet_kind packet_parse(struct xdp_md *ctx, struct 
 	else if (ethertype == bpf_htons(ETHERTYPE_IPV6))
 		kind = parse_ipv6(&cursor, ctx, packet);
 
+	if (kind == PACKET_NOT_IP || kind == PACKET_MALFORMED)
+		packet->bytes = frame_bytes(ctx, cursor.linear_bytes);
+
 	/* A header beyond the first buffer of a jumbo frame is out of our reach, not cut off. */
-	if (kind == PACKET_MALFORMED && packet->bytes > cursor.linear_bytes && packet->malformation > MALFORMED_IP) {
+	if (kind == PACKET_MALFORMED && cursor.spans && packet->malformation > MALFORMED_IP) {
 		packet->table = POLICY_STRAY_UNKNOWN;
 		return PACKET_STRAY;
 	}

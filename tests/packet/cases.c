@@ -206,6 +206,20 @@ const struct packet_case packet_cases[] = {
 	{"6:src=2001:db8:1:2:ffff::7 udp:9004", "cut1", "2001:db8:1:2:8000::", NOT_MALFORMED},
 	{"6:src=2001:db8:1:2:7fff::7 udp:9004", "cut1", "2001:db8:1:2::", NOT_MALFORMED},
 	{"6:src=:: udp:53", "dns", "::", NOT_MALFORMED},
+
+	/* frames of more than one buffer: what lies in the second is out of reach, and counted */
+	{"4 udp:53 raw:4000", "dns", V4, NOT_MALFORMED},
+	{"6 tcp:80 raw:4000", "web", V6, NOT_MALFORMED},
+	{"4 udp:53 pad:4000", "dns", V4, NOT_MALFORMED},
+	{"6 udp:53 pad:4000", "dns", V6, NOT_MALFORMED},
+	{"4:total=3506 udp:53 raw:3478 pad:500", "dns", V4, NOT_MALFORMED}, /* ends with the first buffer */
+	{"6 dst:len=255 dst:len=190 udp:53 raw:100", "other", V6, NOT_MALFORMED},
+	{"6 hbh:claim=255 raw:4000", "other", V6, NOT_MALFORMED},
+	{"4 udp:53,len=7 pad:4000", "other", NOBODY, MALFORMED_TRANSPORT},
+	{"6 dst:claim=1 udp:53 pad:4000", "other", NOBODY, MALFORMED_TRANSPORT},
+	{"4:total=4100 udp:53 raw:4000", "other", NOBODY, MALFORMED_IP},
+	{"4:ihl=4 udp:53 raw:4000", "other", NOBODY, MALFORMED_IP},
+	{"type:0x0806 raw:4000", "other", NOBODY, NOT_MALFORMED},
 };
 
 const size_t packet_cases_count = sizeof(packet_cases) / sizeof(*packet_cases);
