@@ -9,7 +9,7 @@ TRAFFIC_PURE := $(addprefix $O/tools/traffic/,frame.o sources.o)
 FOREIGN := $O/tools/bench/receivers.bpf.o
 
 .PHONY: tests
-tests: $(UNIT_TESTS) $(PACKET_TESTS) $(FOREIGN) ## build the test programs
+tests: $(UNIT_TESTS) $(PACKET_TESTS) $(FOREIGN) $(FUZZER) $(FUZZ_SEEDS) ## build the test programs
 
 $O/tests/unit/traffic_test: $(TRAFFIC_PURE)
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-only
-# Runs every test that has been built, ring by ring: unit, packet, end to end. Ends with the line `N passed, N failed`
+# Runs every test that has been built, ring by ring: unit, packet, fuzz, end to end. Ends with the line `N passed, N failed`
 # and fails where any did, or where there was nothing to run.
 set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.." || exit
@@ -45,9 +45,23 @@ run_bats() {
 	fi
 }
 
+# Ten seconds of what `make fuzz` does for a minute.
+run_fuzzer() {
+	local log=$O/fuzz.log
+	if SECONDS_TO_RUN=10 tests/fuzz/run.sh >"$log" 2>&1; then
+		passed=$((passed + 1))
+		printf 'ok    %s\n' "$(tail -n 1 "$log")"
+	else
+		failed=$((failed + 1))
+		printf 'FAIL  fuzz\n'
+		tail -n 60 "$log"
+	fi
+}
+
 for program in "$O"/tests/unit/*_test "$O"/tests/packet/*_test; do
 	[ -x "$program" ] && run_program "$program"
 done
+run_fuzzer
 if [ "$(id -u)" -eq 0 ]; then
 	for suite in tests/e2e/*.bats tests/fault/*.bats; do
 		[ -e "$suite" ] && run_bats "$suite"
