@@ -80,7 +80,7 @@ void world_forget(struct world *world)
 	struct error err;
 	__u64 now_ns;
 
-	for (int key = 0; key < HASH_KEYS - 1; key++)           /* the last one is in the policies' seeds already */
+	for (int key = 0; key < HASH_KEYS - 1; key++) /* the last one is in the policies' seeds already */
 		dp->state->live.hash_keys[key] += 0x9e3779b97f4a7c16; /* even: they stay odd */
 	if (datapath_clock(dp, &now_ns, &err) < 0)
 		fail("%s", err.text);
