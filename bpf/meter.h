@@ -60,6 +60,8 @@ struct {
 #define CARRIED         (CARRY_AT / 2)
 #define CELL_INDEX_MASK (SET_CELLS - 1ULL)
 
+#define FRAME_BYTES_MOST 65536 /* of a frame in several buffers */
+
 #define JUDGED_LOST (-1) /* the cell is no longer the user's */
 /* Else a judgement is an outcome: OUTCOME_PASSED, or OUTCOME_SPILLED + reason. */
 
@@ -291,13 +293,15 @@ static __always_inline void cell_count_over(__u32 set_index, __u32 cell, const s
 		__sync_fetch_and_add(&details->users[cell].spilled_packets, 1);
 }
 
-/* GCRA on a gauge, by compare-and-swap as above. Whether it took the charge. */
-static __always_inline bool gauge_charge(__u64 *tat_ns, __u64 increment_ns, __u64 tolerance_ns, __u64 now)
+/* GCRA on a gauge, by compare-and-swap as above; `most_ns` is the most that one packet is charged. Whether it took the
+ * charge. */
+static __always_inline bool gauge_charge(__u64 *tat_ns, __u64 increment_ns, __u64 most_ns, __u64 tolerance_ns,
+                                         __u64 now)
 {
 	for (int try = 0; try < METER_TRIES; try++) {
 		__u64 seen = *(volatile __u64 *)tat_ns, start = seen > now ? seen : now;
 		if (start - now > tolerance_ns) {
-			if (start - now <= tolerance_ns + increment_ns)
+			if (start - now <= tolerance_ns + most_ns)
 				return false;
 			__u64 later = clock_ns(); /* as in state_charge() */
 			if (later != now) {
@@ -313,20 +317,21 @@ static __always_inline bool gauge_charge(__u64 *tat_ns, __u64 increment_ns, __u6
 	return true;
 }
 
-static __always_inline __u64 byte_cost(const struct policy *policy, const struct metered *metered)
+static __always_inline __u64 byte_cost(const struct policy *policy, __u64 bytes)
 {
-	return metered->bytes * policy->byte_increment >> BYTE_SHIFT;
+	return bytes * policy->byte_increment >> BYTE_SHIFT;
 }
 
 /* Charges bytes, and a connection where the packet opens one: both, or what is over and nothing. */
 static __always_inline int gauges_charge(struct set_gauges *gauges, __u32 cell, const struct policy *policy,
                                          const struct metered *metered)
 {
-	if (metered->connects && !gauge_charge(&gauges->connections_tat_ns[cell], policy->connection_increment_ns,
-	                                       policy->connection_tolerance_ns, metered->now_ns))
+	if (metered->connects &&
+	    !gauge_charge(&gauges->connections_tat_ns[cell], policy->connection_increment_ns,
+	                  policy->connection_increment_ns, policy->connection_tolerance_ns, metered->now_ns))
 		return OUTCOME_SPILLED + REASON_USER_CONNECTIONS;
-	if (gauge_charge(&gauges->bytes_tat_ns[cell], byte_cost(policy, metered), policy->byte_tolerance_ns,
-	                 metered->now_ns))
+	if (gauge_charge(&gauges->bytes_tat_ns[cell], byte_cost(policy, metered->bytes),
+	                 byte_cost(policy, FRAME_BYTES_MOST), policy->byte_tolerance_ns, metered->now_ns))
 		return OUTCOME_PASSED;
 	if (metered->connects)
 		__sync_fetch_and_sub(&gauges->connections_tat_ns[cell], policy->connection_increment_ns);
@@ -336,7 +341,7 @@ static __always_inline int gauges_charge(struct set_gauges *gauges, __u32 cell, 
 static __always_inline void gauges_refund(struct set_gauges *gauges, __u32 cell, const struct policy *policy,
                                           const struct metered *metered)
 {
-	__sync_fetch_and_sub(&gauges->bytes_tat_ns[cell], byte_cost(policy, metered));
+	__sync_fetch_and_sub(&gauges->bytes_tat_ns[cell], byte_cost(policy, metered->bytes));
 	if (metered->connects)
 		__sync_fetch_and_sub(&gauges->connections_tat_ns[cell], policy->connection_increment_ns);
 }
@@ -345,7 +350,7 @@ static __always_inline void gauges_refund(struct set_gauges *gauges, __u32 cell,
 static __always_inline void gauges_open(struct set_gauges *gauges, __u32 cell, const struct policy *policy,
                                         const struct metered *metered)
 {
-	gauges->bytes_tat_ns[cell] = metered->now_ns + byte_cost(policy, metered);
+	gauges->bytes_tat_ns[cell] = metered->now_ns + byte_cost(policy, metered->bytes);
 	gauges->connections_tat_ns[cell] =
 		metered->connects ? metered->now_ns + policy->connection_increment_ns : metered->now_ns;
 }

@@ -149,7 +149,7 @@ static void test_capacity_bounds_all_users_together(void **state)
 static void test_syns_go_before_established(void **state)
 {
 	(void)state;
-	begin(ENFORCE "  - {name: web, protocol: tcp, ports: [80], capacity: 10}\n");
+	begin(ENFORCE "  - {name: web, protocol: tcp, ports: [80], capacity: 1}\n");
 	run("4 tcp:80,flags=16", 1);
 	run("4 tcp:80,flags=2", 100);
 	assert_int_equal(run("4 tcp:80,flags=2", 1), XDP_DROP);
