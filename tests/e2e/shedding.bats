@@ -2,32 +2,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # The main job, end to end: a daemon of its own on a veth pair of its own, real packets, real limits.
 
+load common
+
 setup_file() {
-	bats_require_minimum_version 1.5.0
-	export PATH="$PATH:/usr/sbin"
-	export NS="swe-$$"
-	export DIR="$BATS_FILE_TMPDIR"
-	export SPILLWAY_SOCKET="$DIR/spillway.sock"
-	export SPILLWAY_PINS="/sys/fs/bpf/spillway-e2e-$$"
-	export SPILLWAY="$O/spillway" TRAFFIC="$O/spillway-traffic"
-	ip netns add "$NS"
-	ip link add "swe$$" type veth peer name attack netns "$NS"
-	export IFACE="swe$$"
-	ip link set "$IFACE" address 02:00:00:00:00:01 up
-	ip -n "$NS" link set attack address 02:00:00:00:00:02 up
-	sysctl -qw "net.ipv6.conf.$IFACE.disable_ipv6=1"
+	make_wire
 	config 'limit: {packets_per_second: 1000, burst: 100}'
 }
 
 teardown_file() {
-	"$SPILLWAY" unload || true
-	ip link del "$IFACE" 2>/dev/null || true
-	ip netns del "$NS" || true
+	remove_wire
 }
 
 setup() {
-	bats_load_library bats-support
-	bats_load_library bats-assert
+	load_assertions
 }
 
 teardown() {
@@ -48,81 +35,9 @@ config() {
 	END
 }
 
-# Starts the daemon and waits until it answers.
-start() {
-	"$SPILLWAY" run --config "$DIR/spillway.yaml" "$@" >"$DIR/log" 2>&1 3>&- &
-	echo $! >"$DIR/pid"
-	for _ in $(seq 100); do
-		"$SPILLWAY" status >/dev/null 2>&1 && return
-		kill -0 "$(cat "$DIR/pid")" 2>/dev/null || break
-		sleep 0.1
-	done
-	cat "$DIR/log" >&2
-	return 1
-}
-
-stop() {
-	[ -e "$DIR/pid" ] || return 0
-	kill "$(cat "$DIR/pid")" 2>/dev/null || true
-	while kill -0 "$(cat "$DIR/pid")" 2>/dev/null; do sleep 0.05; done
-	rm -f "$DIR/pid"
-}
-
-flood() {
-	nsenter --net="/run/netns/$NS" "$TRAFFIC" --interface attack --destination-mac 02:00:00:00:00:01 \
-		--destination 192.0.2.1 --port 53 --protocol udp --size 64 --json "$@"
-}
-
 # One number of the service dns.
 dns() {
-	"$SPILLWAY" services --json | jq ".[] | select(.name == \"dns\") | .$1"
-}
-
-# Whether $1 is within $3 percent of $2.
-near() {
-	awk -v a="$1" -v b="$2" -v p="$3" 'BEGIN {d = a - b; if (d < 0) d = -d; exit !(d <= b * p / 100)}' ||
-		{ echo "$1 is not within $3 % of $2" >&2; return 1; }
-}
-
-@test "a user over its limit is held to it within 1 %, and every packet is counted once" {
-	start
-	local before passed sent
-	before=$(dns passed_packets)
-	sent=$(flood --sources 10.0.0.1/32 --users 1 --rate 5000 --seconds 10 | jq .sent)
-	sleep 0.5
-	passed=$(($(dns passed_packets) - before))
-	near "$passed" 10100 1
-	assert_equal "$(dns received_packets)" "$sent"
-	assert_equal "$(($(dns passed_packets) + $(dns spilled_packets)))" "$sent"
-}
-
-@test "the heaviest user is named by its address, with its rate" {
-	start
-	flood --sources 10.0.0.77/32 --users 1 --rate 5000 --seconds 6 >/dev/null 3>&- &
-	local flood=$!
-	sleep 5
-	run "$SPILLWAY" users --service dns --limit 1 --json
-	wait "$flood"
-	assert_success
-	assert_equal "$(jq -r '.[0].user' <<<"$output")" 10.0.0.77
-	near "$(jq '.[0].packets_per_second' <<<"$output")" 5000 5
-}
-
-@test "many users at their limit lose nothing, beside one who is far over it" {
-	"$SPILLWAY" unload
-	config 'limit: {packets_per_second: 10, burst: 20}'
-	start
-	flood --sources 10.9.9.9/32 --users 1 --rate 20000 --seconds 6 >/dev/null 3>&- &
-	local flood=$!
-	flood --sources 10.1.0.0/16 --users 10000 --distribution sequence --rate 90000 --seconds 5 >"$DIR/honest"
-	wait "$flood"
-	sleep 0.5
-	local honest bad
-	honest=$(jq .sent "$DIR/honest")
-	bad=$("$SPILLWAY" users --limit 1 --json | jq '.[0].passed_packets')
-	assert_equal "$("$SPILLWAY" users --limit 1 --json | jq -r '.[0].user')" 10.9.9.9
-	near "$(($(dns passed_packets) - bad))" "$honest" 0.01
-	config 'limit: {packets_per_second: 1000, burst: 100}'
+	number dns "$1"
 }
 
 @test "observe decides all and drops nothing" {
@@ -192,9 +107,7 @@ near() {
 	sleep 1
 	run "$SPILLWAY" status --json
 	assert_equal "$(jq '.interfaces[0].attached' <<<"$output")" false
-	ip link add "$IFACE" type veth peer name attack netns "$NS"
-	ip link set "$IFACE" address 02:00:00:00:00:01 up
-	ip -n "$NS" link set attack address 02:00:00:00:00:02 up
+	lay_wire
 	sleep 1
 	run "$SPILLWAY" status --json
 	assert_equal "$(jq '.interfaces[0].attached' <<<"$output")" true
