@@ -3,20 +3,25 @@
 # What the end-to-end tests share: a wire of their own (a veth pair whose other end is in a namespace), a daemon of their
 # own on it, and traffic. `load common` at the top of a file.
 
-# Makes the wire and says where everything is. A queue for each of two CPUs, so that senders on both are judged on both.
-make_wire() {
+# Says where everything is: by the process, so that two runs of the tests keep out of each other's way.
+name_places() {
 	bats_require_minimum_version 1.5.0
 	export PATH="$PATH:/usr/sbin"
-	export NS="swe-$$"
-	export IFACE="swe$$"
 	export DIR="$BATS_FILE_TMPDIR"
 	export SPILLWAY_SOCKET="$DIR/spillway.sock"
 	export SPILLWAY_PINS="/sys/fs/bpf/spillway-e2e-$$"
 	export SPILLWAY="$O/spillway" TRAFFIC="$O/spillway-traffic"
+}
+
+make_wire() {
+	name_places
+	export NS="swe-$$"
+	export IFACE="swe$$"
 	ip netns add "$NS"
 	lay_wire
 }
 
+# A queue for each of two CPUs, so that what senders on both send is judged on both.
 lay_wire() {
 	ip link add "$IFACE" address 02:00:00:00:00:01 numrxqueues 2 numtxqueues 2 type veth \
 		peer name attack address 02:00:00:00:00:02 numrxqueues 2 numtxqueues 2 netns "$NS"
