@@ -37,9 +37,14 @@ int main(int argc, char **argv)
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0)
 		return usage(stdout);
 	const char *name = strcmp(argv[1], "--version") == 0 ? "version" : argv[1];
-	for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++)
-		if (strcmp(name, verbs[i].name) == 0)
-			return verbs[i].run(argc - 1, argv + 1);
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++) {
+		if (strcmp(name, verbs[i].name) != 0)
+			continue;
+		char speaker[32]; /* before what getopt complains of */
+		snprintf(speaker, sizeof(speaker), "spillway: %s", name);
+		argv[1] = speaker;
+		return verbs[i].run(argc - 1, argv + 1);
+	}
 	fprintf(stderr, "spillway: %s: no such verb: 'spillway --help' lists them\n", argv[1]);
 	return EXIT_USAGE;
 }

@@ -281,13 +281,20 @@ int api_set(struct daemon *daemon, const json_t *wish, struct error *err)
 {
 	const char *service = json_string_value(json_object_get(wish, "service"));
 	const json_t *mode = json_object_get(wish, "mode"), *level = json_object_get(wish, "level");
-	double for_s = json_number_value(json_object_get(wish, "for_seconds"));
+	const json_t *lapse = json_object_get(wish, "for_seconds");
+	double for_s = json_number_value(lapse);
 	struct override override = {0};
 	int failure = 0;
 
-	if (!service || !daemon_service(daemon, service))
+	if (!service)
+		return error_set(err, -EINVAL, "the request: a JSON object with the name of a 'service' was expected");
+	if (strcmp(service, "other") == 0)
+		return error_set(err, -EINVAL, "service other: what matches no service is counted, never spilled");
+	if (lapse && !(for_s > 0))
+		return error_set(err, -EINVAL, "for_seconds: a number above 0 was expected");
+	if (!daemon_service(daemon, service))
 		return error_set(err, -EINVAL, "service %s: there is none of that name: 'spillway services' lists them",
-		                 service ? service : "?");
+		                 service);
 	if (json_object_get(wish, "capacity") || json_object_get(wish, "class"))
 		return error_set(err, -EINVAL, "capacity, class: not in this version: 'mode' and 'level' can be set");
 	if (!mode && !level)

@@ -60,7 +60,9 @@ int pins_lock_existing(const char *dir, struct error *err)
 {
 	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
-		return error_set(err, -errno, "%s: cannot open the directory of pins: %s", dir, strerror(errno));
+		return error_set(err, -errno,
+		                 "%s: cannot open the directory of pins: %s: run as root, or name another with --pins",
+		                 dir, strerror(errno));
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return error_set(err, errno == EWOULDBLOCK ? -EBUSY : -errno,
 		                 "%s: another spillway daemon runs on these pins: stop it, or name others with --pins",

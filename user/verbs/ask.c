@@ -2,6 +2,7 @@
 #include "verbs/ask.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,6 +72,9 @@ int ask(const char *socket, const char *path, const json_t *body, json_t **out)
 	CURLcode result = transfer(socket, path, text, &answer, &code);
 	free(text);
 	_cleanup_free_ char *received = answer.text;
+	if (result == CURLE_COULDNT_CONNECT && access(socket, R_OK | W_OK) < 0 && errno == EACCES)
+		return complain(socket, "not permitted: run as root, or name the socket of your daemon with --socket",
+		                EXIT_NO_DAEMON);
 	if (result == CURLE_COULDNT_CONNECT)
 		return complain(socket,
 		                "no daemon answers: start it with 'spillway run', or name its socket with --socket",
@@ -82,7 +86,10 @@ int ask(const char *socket, const char *path, const json_t *body, json_t **out)
 	json_t *document = json_loads(received ? received : "", JSON_DECODE_ANY, &fault);
 	const char *error = json_string_value(json_object_get(document, "error"));
 	if (code != 200) {
-		complain(path, error ? error : "the daemon refused", EXIT_FAILED);
+		if (error) /* says what and why by itself */
+			fprintf(stderr, "spillway: %s\n", error);
+		else
+			complain(path, "the daemon refused", EXIT_FAILED);
 		json_decref(document);
 		return EXIT_FAILED;
 	}

@@ -37,3 +37,10 @@ int common_option(int option, struct common_options *common, const char *help)
 		return EXIT_USAGE;
 	}
 }
+
+int wrong_usage(const char *what, const char *why, const char *help)
+{
+	fprintf(stderr, "spillway: %s: %s\n", what, why);
+	fputs(help, stderr);
+	return EXIT_USAGE;
+}

@@ -28,3 +28,6 @@ struct common_options common_options_default(void);
 /* Takes one of COMMON_OPTIONS. Returns -1 to go on, or the exit status to end with: after `help` was printed, or a
  * wrong option named. */
 int common_option(int option, struct common_options *common, const char *help);
+
+/* Says what is wrong with the command line, then `help`. Returns EXIT_USAGE. */
+int wrong_usage(const char *what, const char *why, const char *help);

@@ -19,7 +19,7 @@ int verb_reload(int argc, char **argv)
 			return status;
 	}
 	if (optind < argc)
-		return common_option('?', &common, help);
+		return wrong_usage(argv[optind], "not expected here", help);
 	nothing = json_object();
 	int status = ask(common.socket, "/api/v1/reload", nothing, &answer);
 	json_decref(nothing);

@@ -46,7 +46,7 @@ int verb_run(int argc, char **argv)
 			return status;
 	}
 	if (optind < argc)
-		return common_option('?', &common, help);
+		return wrong_usage(argv[optind], "not expected here", help);
 	daemon.socket = common.socket;
 	daemon.pins = common.pins;
 	return daemon_run(&daemon) ? EXIT_FAILED : EXIT_DONE;

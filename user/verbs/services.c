@@ -31,7 +31,7 @@ int verb_services(int argc, char **argv)
 			return status;
 	}
 	if (optind < argc)
-		return common_option('?', &common, help);
+		return wrong_usage(argv[optind], "not expected here", help);
 	int status = ask(common.socket, "/api/v1/services", NULL, &services);
 	if (status != EXIT_DONE)
 		return status;

@@ -65,11 +65,13 @@ int verb_set(int argc, char **argv)
 			status = common_option(option, &common, help);
 		else if (units_parse_duration(optarg, &for_ns, &err) < 0)
 			status = wrong("--for", err.text);
+		else if (!for_ns)
+			status = wrong("--for", "a duration above 0 was expected; without --for it does not lapse");
 		if (status >= 0)
 			return status;
 	}
 	if (argc - optind < 2)
-		return common_option('?', &common, help);
+		return wrong_usage("set", "a service and at least one KEY=VALUE were expected", help);
 
 	json_t *wish = json_pack("{s:s}", "service", argv[optind]);
 	if (for_ns)

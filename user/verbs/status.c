@@ -57,7 +57,7 @@ int verb_status(int argc, char **argv)
 			return status;
 	}
 	if (optind < argc)
-		return common_option('?', &common, help);
+		return wrong_usage(argv[optind], "not expected here", help);
 	int status = ask(common.socket, "/api/v1/status", NULL, &document);
 	if (status != EXIT_DONE)
 		return status;

@@ -39,7 +39,7 @@ int verb_unload(int argc, char **argv)
 			return status;
 	}
 	if (optind < argc)
-		return common_option('?', &common, help);
+		return wrong_usage(argv[optind], "not expected here", help);
 
 	int failure = datapath_unload(common.pins, &err);
 	if (failure == -EBUSY)

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+#include <event2/http.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/cleanup.h"
 #include "verbs/ask.h"
 #include "verbs/options.h"
 #include "verbs/table.h"
@@ -21,6 +23,18 @@ static const struct column columns[] = {
 	{"limit_packets_per_second", "LIMIT", COLUMN_COUNT},
 };
 
+/* Returns -1 to go on, or the exit status to end with. */
+static int read_limit(const char *text, unsigned long *out)
+{
+	char *end;
+	unsigned long limit = strtoul(text, &end, 10);
+
+	if (*text < '0' || *text > '9' || *end)
+		return wrong_usage("--limit", "a number of users was expected", help);
+	*out = limit;
+	return -1;
+}
+
 int verb_users(int argc, char **argv)
 {
 	enum { SERVICE = 1, LIMIT };
@@ -31,7 +45,7 @@ int verb_users(int argc, char **argv)
 	struct common_options common = common_options_default();
 	const char *service = NULL;
 	unsigned long limit = 20;
-	char path[128], *end = NULL;
+	char path[256];
 	json_t *users = NULL;
 
 	for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -39,18 +53,17 @@ int verb_users(int argc, char **argv)
 		if (option == SERVICE)
 			service = optarg;
 		else if (option == LIMIT)
-			limit = strtoul(optarg, &end, 10);
+			status = read_limit(optarg, &limit);
 		else
 			status = common_option(option, &common, help);
 		if (status >= 0)
 			return status;
 	}
-	if (optind < argc || (end && *end))
-		return common_option('?', &common, help);
-	if (service)
-		snprintf(path, sizeof(path), "/api/v1/users?limit=%lu&service=%.60s", limit, service);
-	else
-		snprintf(path, sizeof(path), "/api/v1/users?limit=%lu", limit);
+	if (optind < argc)
+		return wrong_usage(argv[optind], "not expected here", help);
+	_cleanup_free_ char *name = service ? evhttp_uriencode(service, -1, false) : NULL;
+	snprintf(path, sizeof(path), "/api/v1/users?limit=%lu%s%.200s", limit, name ? "&service=" : "",
+	         name ? name : "");
 	int status = ask(common.socket, path, NULL, &users);
 	if (status != EXIT_DONE)
 		return status;

@@ -16,6 +16,8 @@ int verb_version(int argc, char **argv)
 		if (status >= 0)
 			return status;
 	}
+	if (optind < argc)
+		return wrong_usage(argv[optind], "not expected here", help);
 	printf(common.json ? "{\"version\": \"%s\"}\n" : "spillway %s\n", SPILLWAY_VERSION);
 	return EXIT_DONE;
 }
