@@ -88,6 +88,13 @@ unload() {
 	assert_nothing_left
 }
 
+# For teardown: whatever the test has left, and however it ended.
+finish() {
+	"$SPILLWAY" unload || true
+	[ -z "$daemon" ] || kill "$daemon" 2>/dev/null || true
+	[ -z "$daemon" ] || wait "$daemon" || true
+}
+
 assert_nothing_left() {
 	assert [ ! -e "$SPILLWAY_PINS" ]
 	assert_equal "$(ip -d link show "$IFACE" | grep -c xdp)" 0

@@ -22,8 +22,7 @@ setup() {
 teardown() {
 	ip link set dev "$IFACE" xdpdrv off 2>/dev/null || true
 	rm -rf "$foreign"
-	"$SPILLWAY" unload
-	[ -z "$daemon" ] || wait "$daemon" || true
+	finish
 	ip link del "$other" 2>/dev/null || true
 	ip link del "$IFACE" 2>/dev/null || true
 	pair_up "$IFACE"

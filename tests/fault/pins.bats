@@ -19,8 +19,7 @@ setup() {
 
 teardown() {
 	chmod 700 "$SPILLWAY_PINS" 2>/dev/null || true
-	"$SPILLWAY" unload
-	[ -z "$daemon" ] || wait "$daemon" || true
+	finish
 	rm -rf "$SPILLWAY_PINS"
 }
 

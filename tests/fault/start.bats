@@ -27,7 +27,7 @@ setup() {
 }
 
 teardown() {
-	[ -z "$daemon" ] || { "$SPILLWAY" unload; wait "$daemon" || true; }
+	finish
 }
 
 # steps PATTERN: "CALL NUMBER" of the calls that match.
