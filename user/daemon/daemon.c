@@ -138,25 +138,46 @@ static int attach_all(struct daemon *daemon, const struct config *config, struct
 	return 0;
 }
 
+static void warn_of_generic(const struct daemon *daemon)
+{
+	size_t count;
+	const struct datapath_link *links = datapath_links(daemon->datapath, &count);
+
+	for (size_t i = 0; i < count; i++)
+		if (links[i].index && links[i].generic)
+			log_warning("allow_generic: interface %s is attached in generic mode and stays protected so: "
+			            "remove it from 'interfaces:' to detach it",
+			            links[i].name);
+}
+
 int daemon_reload(struct daemon *daemon, struct error *err)
 {
+	struct evhttp_bound_socket *web = NULL;
 	struct config *config;
 
 	int failure = read_config(&daemon->options, &config, err);
 	if (failure)
 		return failure;
-	failure = attach_all(daemon, config, err);
+	datapath_allow_generic(daemon->datapath, config->allow_generic);
+	failure = server_open(daemon->server, &config->listen, &web, err);
+	if (!failure)
+		failure = attach_all(daemon, config, err);
 	if (!failure)
 		failure = apply(daemon, config, err);
 	if (failure) {
+		server_abandon(daemon->server, web);
+		datapath_allow_generic(daemon->datapath, daemon->config->allow_generic);
 		detach_unconfigured(daemon, daemon->config);
 		config_free(config);
 		return failure;
 	}
+	server_settle(daemon->server, &config->listen, web);
 	if (config->table_users != daemon->config->table_users)
 		log_warning("table.users: the table keeps its size while it is pinned: 'spillway unload' and 'run' "
 		            "change it");
 	detach_unconfigured(daemon, config);
+	if (!config->allow_generic)
+		warn_of_generic(daemon);
 	config_free(daemon->config);
 	daemon->config = config;
 	log_notice("configuration applied: %zu services", config->services_count);
@@ -307,6 +328,7 @@ static int serve(struct daemon *daemon, struct error *err)
 		failure = interfaces_watch_new(&watch, daemon, err);
 	if (failure)
 		return failure;
+	daemon->server = server;
 	struct event *tick = timer_new(daemon, on_tick);
 	on_tick(-1, 0, daemon);
 	announce(daemon);

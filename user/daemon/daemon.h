@@ -36,6 +36,7 @@ struct daemon {
 	struct datapath *datapath;
 	struct observer *observer;
 	struct event_base *loop;
+	struct server *server;
 	struct event *signals[3];
 	struct override overrides[DAEMON_OVERRIDES_MAX];
 	size_t overrides_count;

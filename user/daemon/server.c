@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "daemon/server.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/http.h>
@@ -11,7 +12,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-#include "base/log.h"
+#include "base/prefix.h"
+#include "config/config.h"
 #include "daemon/api.h"
 #include "daemon/daemon.h"
 
@@ -19,20 +21,28 @@
 #define HEADER_BYTES_MAX  16384
 #define REQUEST_TIMEOUT_S 5
 #define USERS_DEFAULT     20
+#define LISTEN_BACKLOG    128
 
 struct server {
 	struct daemon *daemon;
-	struct evhttp *control; /* the UNIX socket */
-	struct evhttp *web;     /* TCP; NULL where it is off */
+	struct evhttp *control;               /* the UNIX socket */
+	struct evhttp *web;                   /* TCP */
+	struct evhttp_bound_socket *listener; /* of `web`; NULL where it is off */
+	struct config_listen listen_on;
 	char socket[108];
 };
 
 static void reply(struct evhttp_request *request, int code, const char *type, const char *body)
 {
+	struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
 	struct evbuffer *buffer = evbuffer_new();
+	char length[24];
 
-	evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type", type);
-	if (buffer && body)
+	evhttp_add_header(headers, "Content-Type", type);
+	/* libevent would send the body of an answer to HEAD, and not its length (RFC 9110 section 9.3.2). */
+	snprintf(length, sizeof(length), "%zu", strlen(body));
+	evhttp_add_header(headers, "Content-Length", length);
+	if (buffer && evhttp_request_get_command(request) != EVHTTP_REQ_HEAD)
 		evbuffer_add(buffer, body, strlen(body));
 	evhttp_send_reply(request, code, code < 400 ? "OK" : "Error", buffer);
 	if (buffer)
@@ -72,12 +82,21 @@ static bool host_allowed(struct evhttp_request *request)
 
 static bool only_reads(struct evhttp_request *request)
 {
-	if (evhttp_request_get_command(request) == EVHTTP_REQ_GET && host_allowed(request))
-		return true;
+	enum evhttp_cmd_type command = evhttp_request_get_command(request);
 	struct error err;
-	error_set(&err, 0, "only GET, and only by an address or 'localhost', is served here");
-	reply_error(request, 403, &err);
-	return false;
+
+	if (!host_allowed(request)) {
+		error_set(&err, 0, "Host: ask by an address or 'localhost'");
+		reply_error(request, 403, &err);
+		return false;
+	}
+	if (command != EVHTTP_REQ_GET && command != EVHTTP_REQ_HEAD) {
+		error_set(&err, 0, "this can only be read: GET it");
+		evhttp_add_header(evhttp_request_get_output_headers(request), "Allow", "GET, HEAD");
+		reply_error(request, 405, &err);
+		return false;
+	}
+	return true;
 }
 
 static void on_metrics(struct evhttp_request *request, void *argument)
@@ -146,27 +165,43 @@ static void on_services(struct evhttp_request *request, void *argument)
 		answer(request, api_services(server->daemon, &err), &err);
 }
 
+/* A number too large is the largest: there are never as many users. */
+static bool digits_parse(const char *text, size_t *out)
+{
+	if (!*text || text[strspn(text, "0123456789")])
+		return false;
+	*out = strtoul(text, NULL, 10);
+	return true;
+}
+
+static void answer_users(struct daemon *daemon, struct evhttp_request *request, const struct evkeyvalq *query)
+{
+	const char *service = evhttp_find_header(query, "service"), *limit = evhttp_find_header(query, "limit");
+	size_t count = USERS_DEFAULT;
+	struct error err;
+
+	if (service && api_service_number(daemon, service) < 0) {
+		error_set(&err, 0, "service %s: there is none of that name: 'spillway services' lists them", service);
+		reply_error(request, 404, &err);
+	} else if (limit && !digits_parse(limit, &count)) {
+		error_set(&err, 0, "limit=%s: a whole number was expected", limit);
+		reply_error(request, 400, &err);
+	} else {
+		answer(request, api_users(daemon, service, count, &err), &err);
+	}
+}
+
 static void on_users(struct evhttp_request *request, void *argument)
 {
 	struct server *server = argument;
 	struct evkeyvalq query = {0};
-	struct error err;
 
 	if (!only_reads(request))
 		return;
 	const char *text = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(request));
 	if (text)
 		evhttp_parse_query_str(text, &query);
-	const char *service = evhttp_find_header(&query, "service");
-	const char *limit = text ? evhttp_find_header(&query, "limit") : NULL;
-	if (service && api_service_number(server->daemon, service) < 0) {
-		error_set(&err, 0, "service %s: there is none of that name: 'spillway services' lists them", service);
-		reply_error(request, 404, &err);
-	} else {
-		answer(request,
-		       api_users(server->daemon, service, limit ? strtoul(limit, NULL, 10) : USERS_DEFAULT, &err),
-		       &err);
-	}
+	answer_users(server->daemon, request, &query);
 	evhttp_clear_headers(&query);
 }
 
@@ -174,6 +209,7 @@ static bool is_post(struct evhttp_request *request)
 {
 	if (evhttp_request_get_command(request) == EVHTTP_REQ_POST)
 		return true;
+	evhttp_add_header(evhttp_request_get_output_headers(request), "Allow", "POST");
 	reply(request, 405, "text/plain", "this changes something: POST it\n");
 	return false;
 }
@@ -286,7 +322,7 @@ static int listen_unix(struct server *server, struct error *err)
 	mode_t mask = umask(0117);
 	int bound = fd < 0 ? -1 : bind(fd, (struct sockaddr *)&address, sizeof(address));
 	umask(mask);
-	if (bound < 0 || listen(fd, 128) < 0)
+	if (bound < 0 || listen(fd, LISTEN_BACKLOG) < 0)
 		return error_set(err, -errno, "socket %s: cannot listen: %s: name another with --socket", path,
 		                 strerror(errno));
 	if (evhttp_accept_socket(server->control, fd) < 0)
@@ -296,28 +332,98 @@ static int listen_unix(struct server *server, struct error *err)
 	return 0;
 }
 
+/* evhttp_bind_socket() would ask getaddrinfo(3), which refuses 127.0.0.1 on a host that has no other address yet. */
+static int tcp_socket(const struct config_listen *listen_on)
+{
+	union {
+		struct sockaddr any;
+		struct sockaddr_in ipv4;
+		struct sockaddr_in6 ipv6;
+	} address = {0};
+	const int on = 1;
+	socklen_t size = sizeof(address.ipv4);
+
+	if (inet_pton(AF_INET, listen_on->host, &address.ipv4.sin_addr) == 1) {
+		address.ipv4.sin_family = AF_INET;
+		address.ipv4.sin_port = htons(listen_on->port);
+	} else if (inet_pton(AF_INET6, listen_on->host, &address.ipv6.sin6_addr) == 1) {
+		address.ipv6.sin6_family = AF_INET6;
+		address.ipv6.sin6_port = htons(listen_on->port);
+		size = sizeof(address.ipv6);
+	}
+	_cleanup_close_ int fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+	    bind(fd, &address.any, size) < 0 || listen(fd, LISTEN_BACKLOG) < 0)
+		return -errno;
+	return TAKE_FD(fd);
+}
+
+static bool listens_at(const struct server *server, const struct config_listen *listen_on)
+{
+	return server->listener && listen_on->on && listen_on->port == server->listen_on.port &&
+	       strcmp(listen_on->host, server->listen_on.host) == 0;
+}
+
+int server_open(struct server *server, const struct config_listen *listen_on, struct evhttp_bound_socket **out,
+                struct error *err)
+{
+	struct evhttp_bound_socket *opened = NULL;
+
+	if (listens_at(server, listen_on)) {
+		opened = server->listener;
+	} else if (listen_on->on) {
+		_cleanup_close_ int fd = tcp_socket(listen_on);
+		if (fd == -EADDRINUSE && server->listener && listen_on->port == server->listen_on.port)
+			return error_set(err, fd,
+			                 "listen %s:%u: the port is in use by this daemon itself, at %s: name another "
+			                 "port, or 'null' and reload in between",
+			                 listen_on->host, listen_on->port, server->listen_on.host);
+		if (fd < 0)
+			return error_set(err, fd,
+			                 "listen %s:%u: cannot listen: %s: name another address under 'listen:', or "
+			                 "null",
+			                 listen_on->host, listen_on->port, strerror(-fd));
+		opened = evhttp_accept_socket_with_handle(server->web, fd);
+		if (!opened)
+			return error_set(err, -ENOMEM, "listen: no memory");
+		TAKE_FD(fd);
+	}
+	*out = opened;
+	return 0;
+}
+
+void server_abandon(struct server *server, struct evhttp_bound_socket *opened)
+{
+	if (opened && opened != server->listener)
+		evhttp_del_accept_socket(server->web, opened);
+}
+
+void server_settle(struct server *server, const struct config_listen *listen_on, struct evhttp_bound_socket *opened)
+{
+	if (server->listener && server->listener != opened)
+		evhttp_del_accept_socket(server->web, server->listener);
+	server->listener = opened;
+	server->listen_on = *listen_on;
+}
+
 int server_new(struct server **out, struct daemon *daemon, struct error *err)
 {
-	const struct config_listen *listen_on = &daemon->config->listen;
+	struct evhttp_bound_socket *opened;
 	_cleanup_(server_freep) struct server *server = calloc(1, sizeof(*server));
 	if (!server)
 		return error_set(err, -ENOMEM, "server: no memory");
 	server->daemon = daemon;
 	server->control = http_new(server, true);
-	if (!server->control)
+	server->web = http_new(server, false);
+	if (!server->control || !server->web)
 		return error_set(err, -ENOMEM, "server: no memory");
 
 	int failure = listen_unix(server, err);
+	if (!failure)
+		failure = server_open(server, &daemon->config->listen, &opened, err);
 	if (failure)
 		return failure;
-	if (listen_on->on) {
-		server->web = http_new(server, false);
-		if (!server->web || evhttp_bind_socket(server->web, listen_on->host, listen_on->port) < 0)
-			return error_set(
-				err, -EADDRINUSE,
-				"listen %s:%u: cannot listen: %s: name another address under 'listen:', or null",
-				listen_on->host, listen_on->port, strerror(errno));
-	}
+	server_settle(server, &daemon->config->listen, opened);
 	*out = TAKE_PTR(server);
 	return 0;
 }

@@ -8,7 +8,18 @@
 struct daemon;
 struct server;
 
+struct config_listen;
+struct evhttp_bound_socket;
+
 int server_new(struct server **out, struct daemon *daemon, struct error *err);
 void server_free(struct server *server);
+
+/* Moving to another TCP address is in two steps, so that a reload is all or nothing: server_open() listens there beside
+ * the present address (`*out` is NULL where `listen_on` is off), then server_settle() lets go of the present one, or
+ * server_abandon() of the new one. Requests under way are answered. */
+int server_open(struct server *server, const struct config_listen *listen_on, struct evhttp_bound_socket **out,
+                struct error *err);
+void server_settle(struct server *server, const struct config_listen *listen_on, struct evhttp_bound_socket *opened);
+void server_abandon(struct server *server, struct evhttp_bound_socket *opened);
 
 DEFINE_CLEANUP(struct server, server_free)

@@ -44,6 +44,9 @@ int datapath_apply(struct datapath *dp, const struct config *config, struct erro
  * -ENODEV where there is no such interface, -EBUSY where another XDP program is attached (the words name it). */
 int datapath_attach(struct datapath *dp, const char *name, struct error *err);
 
+/* Whether attachments from now on may be in generic mode; what is attached stays. */
+void datapath_allow_generic(struct datapath *dp, bool allow);
+
 /* Detaches the configured interface `name` and forgets it. Nothing happens where it is not attached. */
 void datapath_detach(struct datapath *dp, const char *name);
 

@@ -158,6 +158,11 @@ int datapath_attach(struct datapath *dp, const char *name, struct error *err)
 	return 0;
 }
 
+void datapath_allow_generic(struct datapath *dp, bool allow)
+{
+	dp->allow_generic = allow;
+}
+
 /* Lets go of a link: detached at once, not when the kernel gets round to it. */
 static void link_drop(struct datapath *dp, size_t i)
 {
