@@ -166,30 +166,40 @@ static json_t *malformed_document(struct daemon *daemon, struct error *err)
 	return document;
 }
 
+/* What a host may refuse, with why it did: the rest runs without it. */
+static json_t *features_document(const struct daemon *daemon)
+{
+	size_t count;
+	const struct datapath_link *links = datapath_links(daemon->datapath, &count);
+	const char *generic = NULL;
+	char why[96] = "every attached driver has it";
+
+	for (size_t i = 0; i < count && !generic; i++)
+		if (links[i].index && links[i].generic)
+			generic = links[i].name;
+	if (generic)
+		snprintf(why, sizeof(why), "the driver of %s has none: generic mode, several times slower", generic);
+	return json_pack("[{s:s,s:b,s:s}]", "name", "native_xdp", "on", !generic, "why", why);
+}
+
 json_t *api_status(struct daemon *daemon, struct error *err)
 {
 	struct observed_table table = observer_table(daemon->observer);
 	json_t *malformed = malformed_document(daemon, err);
 	json_t *services = malformed ? api_services(daemon, err) : NULL;
-	size_t count;
-	const struct datapath_link *links = datapath_links(daemon->datapath, &count);
-	bool generic = false;
 
 	if (!services) {
 		json_decref(malformed);
 		return NULL;
 	}
-	for (size_t i = 0; i < count; i++)
-		generic |= links[i].index && links[i].generic;
-	return json_pack(
-		"{s:s,s:s,s:s,s:f,s:o,s:[{s:s,s:b,s:s}],s:{s:I,s:I,s:I,s:I,s:I},s:{s:b,s:i},s:o,s:o}", "version",
-		SPILLWAY_VERSION, "kernel", daemon->kernel, "mode", mode_name(daemon->config->mode == CONFIG_OBSERVE),
-		"uptime_seconds", floor(daemon_clock_s() - daemon->started_s), "interfaces",
-		interfaces_document(daemon), "features", "name", "native_xdp", "on", !generic, "why",
-		generic ? "a driver has no native XDP" : "every attached driver has it", "table", "cells",
-		(json_int_t)table.cells, "used", (json_int_t)table.used, "newcomers", (json_int_t)table.newcomers,
-		"overflowed", (json_int_t)table.overflowed, "bytes", (json_int_t)table.bytes, "controller", "alive", 1,
-		"tick_milliseconds", OBSERVER_TICK_S * 1000, "malformed", malformed, "services", services);
+	return json_pack("{s:s,s:s,s:s,s:f,s:o,s:o,s:{s:I,s:I,s:I,s:I,s:I},s:{s:b,s:i},s:o,s:o}", "version",
+	                 SPILLWAY_VERSION, "kernel", daemon->kernel, "mode",
+	                 mode_name(daemon->config->mode == CONFIG_OBSERVE), "uptime_seconds",
+	                 floor(daemon_clock_s() - daemon->started_s), "interfaces", interfaces_document(daemon),
+	                 "features", features_document(daemon), "table", "cells", (json_int_t)table.cells, "used",
+	                 (json_int_t)table.used, "newcomers", (json_int_t)table.newcomers, "overflowed",
+	                 (json_int_t)table.overflowed, "bytes", (json_int_t)table.bytes, "controller", "alive", 1,
+	                 "tick_milliseconds", OBSERVER_TICK_S * 1000, "malformed", malformed, "services", services);
 }
 
 /* A user as people write one: the address, or the prefix that it was cut to. */
@@ -319,6 +329,19 @@ bool api_ready(const struct daemon *daemon)
 	return count > 0;
 }
 
+/* A label whose value others chose: what the formats give a meaning is escaped. */
+static void write_label(FILE *out, const char *name, const char *value)
+{
+	fprintf(out, "%s=\"", name);
+	for (; *value; value++) {
+		if (*value == '\n')
+			fputs("\\n", out);
+		else
+			fprintf(out, "%s%c", strchr("\"\\", *value) ? "\\" : "", *value);
+	}
+	fputc('"', out);
+}
+
 static void metric_head(FILE *out, const char *name, const char *type, bool open_metrics, const char *help)
 {
 	/* OpenMetrics names a counter's family without its suffix. */
@@ -404,11 +427,15 @@ static int write_host(struct daemon *daemon, FILE *out, bool open_metrics, struc
 		        (unsigned long long)malformed[why].packets);
 	metric_head(out, "spillway_interface_attached", "gauge", open_metrics,
 	            "1 where packets of the interface are judged.");
-	for (size_t i = 0; i < count; i++)
-		fprintf(out, "spillway_interface_attached{interface=\"%s\",mode=\"%s\"} %d\n", links[i].name,
-		        links[i].generic ? "generic" : "native", links[i].index != 0);
+	for (size_t i = 0; i < count; i++) {
+		fputs("spillway_interface_attached{", out);
+		write_label(out, "interface", links[i].name);
+		fprintf(out, ",mode=\"%s\"} %d\n", links[i].generic ? "generic" : "native", links[i].index != 0);
+	}
 	metric_head(out, "spillway_build_info", "gauge", open_metrics, "Always 1; the labels say what runs.");
-	fprintf(out, "spillway_build_info{version=\"%s\",kernel=\"%s\"} 1\n", SPILLWAY_VERSION, daemon->kernel);
+	fputs("spillway_build_info{version=\"" SPILLWAY_VERSION "\",", out);
+	write_label(out, "kernel", daemon->kernel);
+	fputs("} 1\n", out);
 	return 0;
 }
 

@@ -26,6 +26,19 @@ static const struct column service_columns[] = {
 	{"active_users", "USERS", COLUMN_COUNT},
 };
 
+static void print_features_off(const json_t *features)
+{
+	const json_t *feature;
+	size_t i;
+
+	json_array_foreach(features, i, feature)
+	{
+		if (!json_is_true(json_object_get(feature, "on")))
+			printf("off: %s: %s\n", json_string_value(json_object_get(feature, "name")),
+			       json_string_value(json_object_get(feature, "why")));
+	}
+}
+
 static void print_status(const json_t *status)
 {
 	const json_t *table = json_object_get(status, "table");
@@ -37,7 +50,9 @@ static void print_status(const json_t *status)
 	printf("spillway %s on %s, mode %s, up %.0f s\n", json_string_value(json_object_get(status, "version")),
 	       json_string_value(json_object_get(status, "kernel")), json_string_value(json_object_get(status, "mode")),
 	       json_number_value(json_object_get(status, "uptime_seconds")));
-	printf("table: %s cells, %s used, %s of kernel memory\n\n", cells, used, bytes);
+	printf("table: %s cells, %s used, %s of kernel memory\n", cells, used, bytes);
+	print_features_off(json_object_get(status, "features"));
+	putchar('\n');
 	table_print(json_object_get(status, "interfaces"), interface_columns,
 	            sizeof(interface_columns) / sizeof(*interface_columns));
 	putchar('\n');
