@@ -23,8 +23,9 @@ run: ensure-deps ## show it at work: a laboratory, a flood, the live view (IFACE
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)O=$(abspath $O) tools/run.sh
 
-check: ensure-deps ## build and run every test: unit, packet, end to end
+check: ensure-deps ## lint, and build and run every test: unit (with sanitizers too), packet, end to end
 	$(Q)$(MAKE) --no-print-directory all tests
+	$(Q)$(MAKE) --no-print-directory SAN=address,undefined unit-tests
 	$(Q)O=$(abspath $O) tests/run.sh
 
 bench: ensure-deps ## nanoseconds a packet above the floor, and beside other limiters

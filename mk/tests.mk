@@ -8,8 +8,9 @@ TRAFFIC_PURE := $(addprefix $O/tools/traffic/,frame.o sources.o)
 # Somebody else's XDP program, for the fault tests.
 FOREIGN := $O/tools/bench/receivers.bpf.o
 
-.PHONY: tests
-tests: $(UNIT_TESTS) $(PACKET_TESTS) $(FOREIGN) $(FUZZER) $(FUZZ_SEEDS) ## build the test programs
+.PHONY: tests unit-tests
+tests: unit-tests $(PACKET_TESTS) $(FOREIGN) $(FUZZER) $(FUZZ_SEEDS) ## build the test programs
+unit-tests: $(UNIT_TESTS)
 
 $O/tests/unit/traffic_test: $(TRAFFIC_PURE)
 
