@@ -1,5 +1,6 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=dash
 # Init of the guest whose initramfs run.sh makes: mounts what Spillway needs, runs check.sh for each build, and ends.
 /bin/busybox --install -s /bin
 export PATH=/bin HOME=/

@@ -76,10 +76,8 @@ make_initramfs() {
 		copy_program "$root" "$(command -v "$program")" "bin/$program"
 	done
 	for build in "$builds"/*; do
-		for program in spillway spillway-traffic tests/packet/*_test; do
-			for program in "$build"/$program; do
-				copy_program "$root" "$program" "builds/$(basename "$build")/${program#"$build/"}"
-			done
+		for program in "$build"/spillway "$build"/spillway-traffic "$build"/tests/packet/*_test; do
+			copy_program "$root" "$program" "builds/$(basename "$build")/${program#"$build/"}"
 		done
 	done
 	(cd "$root" && find . | busybox cpio -o -H newc 2>/dev/null) >"$2"
