@@ -5,9 +5,6 @@ FUZZER := $O/tests/fuzz/parser_fuzz
 FUZZ_SEEDS := $O/tests/fuzz/seeds_writer
 FUZZ_SECONDS := 60
 
-# Headers lie where the frame puts them, as the kernel half reads them: no alignment is promised.
-UNALIGNED := -fno-sanitize=alignment
-
 $(FUZZER): tests/fuzz/parser_fuzz.c
 	@mkdir -p $(@D)
 	$(call say,FUZZ,$@)$(FUZZ_CLANG) -O1 -g -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -I. -Itests -MMD -MP \

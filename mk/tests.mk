@@ -14,8 +14,9 @@ unit-tests: $(UNIT_TESTS)
 
 $O/tests/unit/traffic_test: $(TRAFFIC_PURE)
 
-PACKET_PARTS := $(addprefix $O/tests/packet/,cases.o frame.o hammer.o world.o)
+PACKET_PARTS := $(addprefix $O/tests/packet/,cases.o corpus.o frame.o hammer.o world.o)
 $(PACKET_TESTS): $(PACKET_PARTS)
+$O/tests/packet/agreement_test: override CFLAGS += $(UNALIGNED)
 $(PACKET_PARTS): $O/%.o: %.c $(SKELETONS)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(CFLAGS) -Itests $(PKG_CFLAGS) -c $< -o $@

@@ -17,6 +17,9 @@ void world_make(struct world *world, const char *yaml);
 void world_apply(struct world *world, const char *yaml);
 void world_remove(struct world *world);
 
+/* How much of a frame a test run puts into the first buffer: a page, less the kernel's room before and behind. */
+#define WORLD_BUFFER_BYTES (4096 - 256 - 320)
+
 /* Runs one frame; returns the XDP verdict. `repeat` runs it so often. */
 unsigned world_run(struct world *world, const unsigned char *frame, size_t length, unsigned repeat);
 
