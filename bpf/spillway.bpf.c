@@ -46,7 +46,8 @@ static __always_inline __u32 policy_number(__u32 active, const struct packet *pa
 	return service;
 }
 
-SEC("xdp.frags")
+/* Loaded with BPF_F_XDP_HAS_FRAGS where the kernel has it: "xdp.frags" would insist. */
+SEC("xdp")
 int spillway(struct xdp_md *ctx)
 {
 	struct packet packet;

@@ -123,7 +123,11 @@ fi
 # A kernel need not show its configuration.
 if [ -n "${KERNEL_CONFIG:-}" ]; then
 	mv "$KERNEL_CONFIG" "$dir/kernel-config"
-	start && shed && stop
+	if start; then
+		expect "the clock is not said to be another" status_says '.features[] | select(.name == "jiffies").on == false'
+		shed
+		stop
+	fi
 	mv "$dir/kernel-config" "$KERNEL_CONFIG"
 fi
 ip link del edge0

@@ -166,20 +166,32 @@ static json_t *malformed_document(struct daemon *daemon, struct error *err)
 	return document;
 }
 
+static json_t *feature(const char *name, bool on, const char *why_on, const char *why_off)
+{
+	return json_pack("{s:s,s:b,s:s}", "name", name, "on", on, "why", on ? why_on : why_off);
+}
+
 /* What a host may refuse, with why it did: the rest runs without it. */
 static json_t *features_document(const struct daemon *daemon)
 {
+	struct datapath_grants grants = datapath_grants(daemon->datapath);
 	size_t count;
 	const struct datapath_link *links = datapath_links(daemon->datapath, &count);
 	const char *generic = NULL;
-	char why[96] = "every attached driver has it";
+	char why[96] = "";
 
 	for (size_t i = 0; i < count && !generic; i++)
 		if (links[i].index && links[i].generic)
 			generic = links[i].name;
 	if (generic)
 		snprintf(why, sizeof(why), "the driver of %s has none: generic mode, several times slower", generic);
-	return json_pack("[{s:s,s:b,s:s}]", "name", "native_xdp", "on", !generic, "why", why);
+	return json_pack(
+		"[o,o,o]", feature("native_xdp", !generic, "every attached driver has it", why),
+		feature("frags", grants.frags, "the kernel has XDP for frames in several buffers",
+	                "the kernel has no XDP for frames in several buffers (5.18 brought it): large MTUs are "
+	                "refused"),
+		feature("jiffies", grants.jiffies, "the kernel shows its configuration",
+	                "neither /boot/config-* nor /proc/config.gz can be read: each packet asks the clock"));
 }
 
 json_t *api_status(struct daemon *daemon, struct error *err)

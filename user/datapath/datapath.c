@@ -194,6 +194,11 @@ static int bring_up(struct datapath *dp, const struct datapath_options *options,
 	return failure;
 }
 
+struct datapath_grants datapath_grants(const struct datapath *dp)
+{
+	return dp->grants;
+}
+
 int datapath_open(struct datapath **out, const struct datapath_options *options, struct error *err)
 {
 	_cleanup_(datapath_closep) struct datapath *dp = calloc(1, sizeof(*dp));

@@ -86,6 +86,13 @@ struct table_view datapath_table(const struct datapath *dp);
 /* The packet path's time in nanoseconds. */
 int datapath_clock(struct datapath *dp, __u64 *out_ns, struct error *err);
 
+/* What this kernel grants. Where it refuses, the data path does without. */
+struct datapath_grants {
+	bool frags;   /* frames in several buffers, as large MTUs make them (kernel 5.18) */
+	bool jiffies; /* the tick is the packet path's clock; else it is the coarse clock, for a call a packet */
+};
+struct datapath_grants datapath_grants(const struct datapath *dp);
+
 /* Whether an earlier daemon's state was found and adopted. */
 bool datapath_adopted(const struct datapath *dp);
 

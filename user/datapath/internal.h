@@ -17,6 +17,7 @@ struct datapath {
 	bool complete; /* every map of it was pinned */
 	bool drop_passed;
 	uint32_t sets;
+	struct datapath_grants grants;
 	uint32_t features; /* FEATURE_*, of the program that is loaded */
 	__u64 jiffy_ns;
 	struct spillway_bpf *skeleton;

@@ -9,6 +9,7 @@
 
 #include "datapath/internal.h"
 #include "datapath/pins.h"
+#include "datapath/probe.h"
 
 /* The last lines that libbpf had to say, kept for the error and not for the terminal. */
 static char libbpf_words[512];
@@ -68,7 +69,9 @@ int program_load(struct datapath *dp, uint32_t features, struct error *err)
 {
 	libbpf_set_print(keep_libbpf_words);
 	libbpf_words[0] = '\0';
-	_cleanup_(spillway_bpf__destroyp) struct spillway_bpf *skeleton = spillway_bpf__open();
+	dp->grants = (struct datapath_grants){.frags = probe_frags(), .jiffies = probe_configuration()};
+	LIBBPF_OPTS(bpf_object_open_opts, open, .kconfig = dp->grants.jiffies ? NULL : "CONFIG_HZ=0");
+	_cleanup_(spillway_bpf__destroyp) struct spillway_bpf *skeleton = spillway_bpf__open_opts(&open);
 	if (!skeleton)
 		return error_set(err, -errno, "kernel programs: cannot open: %s", strerror(errno));
 
@@ -76,6 +79,8 @@ int program_load(struct datapath *dp, uint32_t features, struct error *err)
 	                                  skeleton->maps.meter_overflows, skeleton->maps.meter_gauges};
 	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++)
 		bpf_map__set_max_entries(tables[i], dp->sets);
+	if (dp->grants.frags)
+		bpf_program__set_flags(skeleton->progs.spillway, BPF_F_XDP_HAS_FRAGS);
 	skeleton->rodata->features = features;
 	if (dp->drop_passed)
 		skeleton->rodata->action_passed = XDP_DROP;
