@@ -92,10 +92,17 @@ static __always_inline enum packet_kind packet_malformed(struct packet *packet, 
 	return PACKET_MALFORMED;
 }
 
+/* What is known of a packet without its ports: whose limits it could fall under. */
 static __always_inline void packet_no_ports(struct packet *packet, __u8 protocol)
 {
 	packet->table = PORTS_NONE;
 	packet->port = protocol;
+	if (protocol == PROTOCOL_UDP)
+		packet->table = PORTS_UDP;
+	else if (protocol == PROTOCOL_TCP)
+		packet->table = PORTS_TCP;
+	else if (protocol == PROTOCOL_SCTP)
+		packet->table = PORTS_SCTP;
 }
 
 /* Ports and the lengths that would make the kernel drop the packet. A first fragment's lengths speak of the datagram
@@ -172,13 +179,7 @@ static __always_inline enum packet_kind parse_later_fragment(__u8 protocol, stru
 {
 	packet->fragment = FRAGMENT_LATER;
 	packet_no_ports(packet, protocol);
-	if (protocol == PROTOCOL_UDP)
-		packet->table = PORTS_UDP;
-	else if (protocol == PROTOCOL_TCP)
-		packet->table = PORTS_TCP;
-	else if (protocol == PROTOCOL_SCTP)
-		packet->table = PORTS_SCTP;
-	else if (packet->ipv6 && protocol != PROTOCOL_ICMPV6)
+	if (packet->table == PORTS_NONE && packet->ipv6 && protocol != PROTOCOL_ICMPV6)
 		packet->table =
 			POLICY_STRAY_UNKNOWN; /* extension headers may hide the transport in the first fragment */
 	return PACKET_STRAY;

@@ -134,6 +134,22 @@ static void test_stray_fragments_meet_the_tightest_limit(void **state)
 	assert_int_equal(verdict, XDP_DROP);
 }
 
+/* A first fragment that is too small for its ports is one of TCP's or UDP's all the same. */
+static void test_tiny_first_fragments_meet_the_tightest_limit(void **state)
+{
+	unsigned verdict;
+	(void)state;
+
+	world_reset(&world);
+	run("4:mf,protocol=17 raw:4", 1000, &verdict);
+	assert_int_equal(verdict, XDP_DROP);
+	assert_in_range(outcome("other", OUTCOME_PASSED).packets, 50, 51);
+	run("4:mf,protocol=6 raw:8", 25, &verdict);
+	assert_int_equal(verdict, XDP_DROP);
+	run("6 frag:mf none:6 raw:8", 25, &verdict);
+	assert_int_equal(verdict, XDP_DROP);
+}
+
 static void test_later_fragments_follow_the_first(void **state)
 {
 	unsigned verdict;
@@ -294,6 +310,7 @@ int main(void)
 		cmocka_unit_test(test_reload_keeps_users),
 		cmocka_unit_test(test_raised_limit_is_felt_at_once),
 		cmocka_unit_test(test_stray_fragments_meet_the_tightest_limit),
+		cmocka_unit_test(test_tiny_first_fragments_meet_the_tightest_limit),
 		cmocka_unit_test(test_later_fragments_follow_the_first),
 		cmocka_unit_test(test_counts_are_carried),
 		cmocka_unit_test(test_full_table_evicts_nobody),
