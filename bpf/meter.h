@@ -205,8 +205,9 @@ static __always_inline int state_charge(__u64 *state, const __u32 *tag, __u32 ex
 				now = later;
 				continue;
 			}
-			/* A debt from a tighter policy. It is forgiven down to the burst. */
-			ahead = policy->tolerance_ns;
+			/* A debt from a tighter policy. It is forgiven down to the burst. What seems further ahead than
+			 * any policy reaches has passed hours ago. */
+			ahead = ahead > HORIZON_NS ? 0 : policy->tolerance_ns;
 		}
 		*next = state_next(seen, ahead, metered->increment_ns, now);
 		if (state_swap(state, seen, *next))
@@ -237,6 +238,19 @@ static __always_inline void cell_steady(struct meter_set *set, __u32 cell, struc
 		__sync_fetch_and_or(&set->states[cell], STATE_TENURED);
 }
 
+/* Writes down who a cell's user is. What lay there was an earlier user's. */
+static __always_inline void user_introduce(struct user_detail *user, const struct policy *policy,
+                                           const struct metered *metered)
+{
+	*user = (struct user_detail){
+		.key = {metered->key[0], metered->key[1]},
+		.first_seen = metered->now_ns >> SECOND_SHIFT,
+		.service = policy->service,
+		.kind = metered->kind,
+		.ipv6 = metered->ipv6,
+	};
+}
+
 /* Takes note of a packet that cell_notable() names. On the second one it writes down who the cell's user is; where
  * tenure counts, each 16th may be a step towards it; and before the cell's narrow counts overflow, half of what they
  * hold is moved over to the wide ones. */
@@ -249,13 +263,7 @@ static __noinline int cell_note(struct meter_set *set, __u32 cell, const struct 
 
 	struct user_detail *user = &details->users[cell];
 	if (packets == 2) {
-		*user = (struct user_detail){
-			.key = {metered->key[0], metered->key[1]},
-			.first_seen = metered->now_ns >> SECOND_SHIFT,
-			.service = policy->service,
-			.kind = metered->kind,
-			.ipv6 = metered->ipv6,
-		};
+		user_introduce(user, policy, metered);
 		return 0;
 	}
 	if (FEATURE(FEATURE_CAPACITY))
@@ -278,19 +286,27 @@ static __always_inline bool cell_notable(__u64 packets)
 	return (packets & mask) == 2;
 }
 
-static __always_inline void cell_count_over(__u32 set_index, __u32 cell, const struct policy *policy,
-                                            bool breaks_streak)
+/* Counts a packet that was over. A user that is spilled before its second packet passes is introduced here: its cell
+ * then counts two more than have passed, so that nobody introduces it again, and what was carried two less. */
+static __always_inline void cell_count_over(struct meter_set *set, __u32 cell, const struct policy *policy,
+                                            const struct metered *metered, bool breaks_streak)
 {
-	struct set_details *details = meter_details_of(set_index);
+	struct set_details *details = meter_details_of(metered->set_index);
 	if (!details)
 		return;
 
+	struct user_detail *user = &details->users[cell];
+	__u64 state = *(volatile __u64 *)&set->states[cell];
+	if ((state & STATE_PACKETS_MASK) == 1 && state_swap(&set->states[cell], state, state + 2)) {
+		user_introduce(user, policy, metered);
+		user->carried_packets = -2ULL;
+	}
 	if (breaks_streak)
-		details->users[cell].streak = 0;
+		user->streak = 0;
 	if (policy->flags & POLICY_OBSERVE)
-		__sync_fetch_and_add(&details->users[cell].shadow_packets, 1);
+		__sync_fetch_and_add(&user->shadow_packets, 1);
 	else
-		__sync_fetch_and_add(&details->users[cell].spilled_packets, 1);
+		__sync_fetch_and_add(&user->spilled_packets, 1);
 }
 
 /* GCRA on a gauge, by compare-and-swap as above; `most_ns` is the most that one packet is charged. Whether it took the
@@ -464,7 +480,7 @@ static __noinline int meter_judge_slowly(struct meter_set *set, const struct pol
 		int judged = cell < SET_CELLS ? cell_judge(set, cell, policy, metered)
 		                              : newcomer_judge(set, policy, metered);
 		if (judged > OUTCOME_PASSED && cell < SET_CELLS)
-			cell_count_over(metered->set_index, cell, policy, judged != OUTCOME_SPILLED + REASON_CAPACITY);
+			cell_count_over(set, cell, policy, metered, judged != OUTCOME_SPILLED + REASON_CAPACITY);
 		if (judged != JUDGED_LOST)
 			return judged;
 	}

@@ -203,7 +203,7 @@ static bool compare_user(const struct corpus_frame *frame, const struct reading 
 	if (!user || packets != 2 || bytes != 2 * frame->length)
 		return complain(frame, reading, "having a user");
 	cut_source(accounts, reading, service, key);
-	if (memcmp(user->key, key, sizeof(key)) != 0 || (user->flags & DETAIL_IPV6) != reading->packet.ipv6)
+	if (memcmp(user->key, key, sizeof(key)) != 0 || (user->ipv6) != reading->packet.ipv6)
 		return complain(frame, reading, "the source, or the account of a stray");
 	return true;
 }

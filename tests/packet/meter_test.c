@@ -170,6 +170,41 @@ static void test_later_fragments_follow_the_first(void **state)
 	assert_int_equal(verdict, XDP_DROP); /* and under the same limit */
 }
 
+/* A user that is held to its first packet is known by name, with all that it lost. */
+static void test_spills_of_a_user_of_one_packet(void **state)
+{
+	unsigned verdict;
+	__u64 packets = 0, bytes = 0;
+	(void)state;
+
+	world_apply(&world, "mode: enforce\nservices:\n"
+	                    "  - {name: slow, protocol: udp, ports: [53], limit: {packets_per_second: 0.1}}\n");
+	world_reset(&world);
+	run("4 udp:53", 1000, &verdict);
+	const struct user_detail *user = world_only_user(&world, &packets, &bytes);
+	assert_non_null(user);
+	assert_int_equal(packets, 1);
+	assert_int_equal(user->spilled_packets, 999);
+	world_apply(&world, SERVICES("enforce"));
+}
+
+/* Times wrap after five hours: a user that was idle for three is not taken for one in debt. */
+static void test_hours_of_silence_leave_the_burst(void **state)
+{
+	const __u64 idle_ns = 3ULL * 3600 * 1000000000;
+	unsigned verdict;
+	(void)state;
+
+	world_reset(&world);
+	run("4 udp:53", 2, &verdict);
+	struct meter_set *table = world.datapath->table;
+	for (size_t set = 0; set < world.datapath->sets; set++)
+		for (int cell = 0; cell < SET_CELLS; cell++)
+			table[set].states[cell] -= idle_ns << STATE_TAT_SHIFT;
+	run("4 udp:53", 50, &verdict);
+	assert_int_equal(outcome("slow", OUTCOME_PASSED).packets, 52);
+}
+
 static void test_counts_are_carried(void **state)
 {
 	unsigned verdict;
@@ -312,6 +347,8 @@ int main(void)
 		cmocka_unit_test(test_stray_fragments_meet_the_tightest_limit),
 		cmocka_unit_test(test_tiny_first_fragments_meet_the_tightest_limit),
 		cmocka_unit_test(test_later_fragments_follow_the_first),
+		cmocka_unit_test(test_spills_of_a_user_of_one_packet),
+		cmocka_unit_test(test_hours_of_silence_leave_the_burst),
 		cmocka_unit_test(test_counts_are_carried),
 		cmocka_unit_test(test_full_table_evicts_nobody),
 		cmocka_unit_test(test_user_seated_twice_charges_no_neighbour),

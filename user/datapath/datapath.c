@@ -168,9 +168,11 @@ static int initialise(struct datapath *dp, struct error *err)
 	int failure = datapath_clock(dp, &now_ns, err);
 	if (failure)
 		return failure;
-	for (size_t set = 0; set < dp->sets; set++)
+	for (size_t set = 0; set < dp->sets; set++) {
 		for (int cell = 0; cell < SET_CELLS; cell++)
 			dp->table[set].states[cell] = now_ns << STATE_TAT_SHIFT;
+		dp->overflows[set].state = now_ns << STATE_TAT_SHIFT;
+	}
 	__atomic_store_n(&live->abi, SPILLWAY_ABI, __ATOMIC_RELEASE);
 	return 0;
 }
