@@ -59,9 +59,9 @@ int spillway(struct xdp_md *ctx)
 	const struct policy_slot *judged_by = &state.policies[LIVE_POLICY_SLOT(active)];
 
 	if (kind == PACKET_MALFORMED)
-		return verdict_malformed(judged_by, &packet);
+		return verdict_malformed(judged_by, packet.malformation, packet_bytes(ctx, &packet));
 	if (kind == PACKET_NOT_IP)
-		return verdict_count(SERVICE_OTHER, OUTCOME_PASSED, packet.bytes);
+		return verdict_count(SERVICE_OTHER, OUTCOME_PASSED, packet_bytes(ctx, &packet));
 
 	__u32 number = policy_number(active, &packet, kind);
 	if (number >= POLICIES)

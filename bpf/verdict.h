@@ -42,17 +42,16 @@ static __always_inline int verdict_count(__u32 service, __u32 outcome, __u32 byt
 }
 
 /* A packet that cannot be parsed has no user and no service: it counts for `other`, and by what is wrong with it. */
-static __always_inline int verdict_malformed(const struct policy_slot *slot, const struct packet *packet)
+static __always_inline int verdict_malformed(const struct policy_slot *slot, __u32 why, __u32 bytes)
 {
-	__u32 why = packet->malformation;
 	struct tally *counted = bpf_map_lookup_elem(&malformations, &why);
 
 	if (counted) {
 		counted->packets++;
-		counted->bytes += packet->bytes;
+		counted->bytes += bytes;
 	}
 	__u32 outcome = slot->malformed_flags & MALFORMED_PASSES
 	                        ? OUTCOME_PASSED
 	                        : outcome_under(OUTCOME_SPILLED + REASON_MALFORMED, slot->malformed_flags);
-	return verdict_count(SERVICE_OTHER, outcome, packet->bytes);
+	return verdict_count(SERVICE_OTHER, outcome, bytes);
 }

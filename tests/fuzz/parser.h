@@ -64,5 +64,8 @@ static inline enum packet_kind parse_frame(const unsigned char *buffer, size_t l
 	                                .data_end = (unsigned long)buffer + linear_bytes,
 	                                .frame_bytes = (__u32)bytes};
 
-	return packet_parse(&context, packet);
+	enum packet_kind kind = packet_parse(&context, packet);
+	if (kind == PACKET_MALFORMED || kind == PACKET_NOT_IP)
+		packet->bytes = packet_bytes(&context, packet);
+	return kind;
 }
