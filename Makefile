@@ -10,9 +10,9 @@ include mk/deps.mk
 include mk/bpf.mk
 include mk/user.mk
 include mk/tools.mk
+include mk/fuzz.mk
 include mk/tests.mk
 include mk/matrix.mk
-include mk/fuzz.mk
 include mk/lint.mk
 
 .PHONY: all run check bench lint format install clean help deps

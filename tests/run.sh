@@ -57,15 +57,16 @@ run_bats() {
 	fi
 }
 
-# Ten seconds of what `make fuzz` does for a minute.
-run_fuzzer() {
-	local log=$O/fuzz.log
-	if SECONDS_TO_RUN=10 tests/fuzz/run.sh >"$log" 2>&1; then
+# A command that ends with a line of what it did.
+run_command() {
+	local log=$O/$1.log name=$1
+	shift
+	if "$@" >"$log" 2>&1; then
 		passed=$((passed + 1))
 		printf 'ok    %s\n' "$(tail -n 1 "$log")"
 	else
 		failed=$((failed + 1))
-		printf 'FAIL  fuzz\n'
+		printf 'FAIL  %s\n' "$name"
 		tail -n 60 "$log"
 	fi
 }
@@ -82,7 +83,8 @@ for program in "$O"/tests/unit/*_test; do
 	[ -x "$program" ] && run_program "$(basename "$program") memcheck" \
 		valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=all "$program"
 done
-run_fuzzer
+run_command fuzz env SECONDS_TO_RUN=10 tests/fuzz/run.sh
+run_command dissect tests/fuzz/dissect.py "$O/tests/fuzz/readings" "$O/tests/fuzz/corpus.pcap"
 if [ "$(id -u)" -eq 0 ]; then
 	for suite in tests/e2e/*.bats tests/fault/*.bats; do
 		[ -e "$suite" ] && run_bats "$suite"

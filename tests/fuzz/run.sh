@@ -20,7 +20,7 @@ status=0
 	"$work/corpus" "$work/seeds" >"$work/log" 2>&1 || status=$?
 executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$work/log")
 if [ "$status" -ne 0 ]; then
-	grep -vE '^#[0-9]+\s+(NEW|REDUCE|pulse)' "$work/log" | tail -n 60
+	grep -vE '^#[0-9]+\s+(NEW|REDUCE|pulse)|^(=>|  )0x' "$work/log" | tail -n 60
 	for input in "$crashes"/*; do
 		[ -e "$input" ] && printf '%s:\n' "$input" && od -An -tx1 "$input"
 	done

@@ -49,7 +49,7 @@ static void write_service(FILE *yaml, const struct accounts *accounts, enum port
 {
 	fprintf(yaml, ", protocol: %s, user: {kind: source, ipv4: %u, ipv6: %u}", protocol,
 	        32 - accounts->cut_bits[table], 128 - accounts->cut_bits[table]);
-	fprintf(yaml, ", limit: {packets_per_second: %u, burst: 1000}", table == accounts->tightest ? 5000 : 100000);
+	fprintf(yaml, ", limit: {packets_per_second: %u, burst: 1000}", table == accounts->tightest ? 5000U : 100000U);
 }
 
 /* Services of 256 ports each. */
