@@ -65,6 +65,7 @@ struct packet {
 	__u8 ipv6;         /* 0 or 1 */
 	__u8 fragment;     /* enum packet_fragment */
 	__u8 malformation; /* of a malformed one */
+	__u8 reserved[2];  /* no byte of it is padding: two are compared whole */
 };
 
 /* What is left of a frame: the bytes that may be read, and those that the IP header says are there. */
@@ -113,7 +114,8 @@ static __always_inline enum packet_kind parse_tcp(struct cursor *cursor, struct 
 
 	if (cursor->declared < sizeof(*tcp) || !CURSOR_HAS(cursor, struct tcphdr))
 		return PACKET_MALFORMED;
-	if (tcp->doff * 4U < sizeof(*tcp) || (tcp->doff * 4U > cursor->declared && !packet->fragment))
+	__u32 header_bytes = tcp->doff * 4U;
+	if (header_bytes < sizeof(*tcp) || (header_bytes > cursor->declared && !packet->fragment))
 		return PACKET_MALFORMED;
 	packet->table = PORTS_TCP;
 	packet->port = bpf_ntohs(tcp->dest);

@@ -7,7 +7,8 @@ TIDY_FILES = $(filter-out %.bpf.c,$(filter user/%.c tools/%.c tests/%.c,$(C_FILE
 TIDY_STAMPS = $(TIDY_FILES:%.c=$O/lint/%.tidy)
 # Leaks are left to those who know __attribute__((cleanup)).
 CPPCHECK_FLAGS = --quiet -j$(shell nproc) --error-exitcode=1 --enable=warning,portability --include=mk/cppcheck.h \
-	--suppress=missingIncludeSystem --suppress=memleak --suppress=resourceLeak -Iuser -Itools -Itests -I.
+	--suppress=missingIncludeSystem --suppress=memleak --suppress=resourceLeak \
+	--suppress=arithOperationsOnVoidPointer:bpf/* -Iuser -Itools -Itests -I.
 # bats fills and reads variables of its own (SC2034, SC2154).
 SHELL_SCRIPTS = .ci/run $(shell find tools tests -name '*.sh' -o -name '*.bats')
 

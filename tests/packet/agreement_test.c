@@ -117,9 +117,9 @@ static void name_service(const struct packet *packet, unsigned part, char name[3
 	if (packet->table != PORTS_NONE && packet->port != 0)
 		snprintf(name, 32, "%s-%u", protocols[packet->table], part);
 	else if (packet->table == PORTS_NONE && (packet->port == PROTOCOL_ICMP || packet->port == PROTOCOL_ICMPV6))
-		strcpy(name, packet->port == PROTOCOL_ICMP ? "icmp" : "icmpv6");
+		snprintf(name, 32, "%s", packet->port == PROTOCOL_ICMP ? "icmp" : "icmpv6");
 	else
-		strcpy(name, "other");
+		snprintf(name, 32, "other");
 }
 
 static void name_service_by_upper_byte(const struct reading *reading, char name[32])
@@ -127,7 +127,7 @@ static void name_service_by_upper_byte(const struct reading *reading, char name[
 	if (reading->kind == PACKET_PLACED)
 		name_service(&reading->packet, reading->packet.port >> 8, name);
 	else
-		strcpy(name, "other");
+		snprintf(name, 32, "other");
 }
 
 /* What runs have counted so far: every packet once, and none of it elsewhere. */
@@ -220,7 +220,8 @@ static bool write_partner(const struct packet *packet, bool first, struct corpus
 		return false;
 	memset(frame, 0, FRAME_MAX);
 	partner->length = 14 + header_bytes + 24;
-	memcpy(frame + 12, packet->ipv6 ? "\x86\xdd" : "\x08\0", 2);
+	frame[12] = packet->ipv6 ? 0x86 : 0x08;
+	frame[13] = packet->ipv6 ? 0xdd : 0x00;
 	if (packet->ipv6) {
 		ip[0] = 0x60;
 		ip[5] = 8 + 24;
@@ -234,7 +235,8 @@ static bool write_partner(const struct packet *packet, bool first, struct corpus
 		ip[0] = 0x45;
 		ip[3] = 20 + 24;
 		memcpy(ip + 4, &packet->fragment_id, 2);
-		memcpy(ip + 6, first ? "\x20\0" : "\0\1", 2);
+		ip[6] = first ? 0x20 : 0;
+		ip[7] = first ? 0 : 1;
 		ip[9] = (unsigned char)protocol;
 		memcpy(ip + 12, (const unsigned char *)packet->source + 12, 4);
 		memcpy(ip + 16, (const unsigned char *)packet->destination + 12, 4);

@@ -140,7 +140,7 @@ static void test_two_cpus_count_to_the_packet(void **state)
 	assert_int_equal(malformed, 0);
 
 	sum_users(&users_passed, &users_over);
-	assert_int_equal(users_passed, passed - NOT_IP_CASES * EACH);
+	assert_int_equal(users_passed, passed - (__u64)NOT_IP_CASES * EACH);
 	assert_int_equal(users_over, over);
 }
 

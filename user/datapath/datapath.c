@@ -338,7 +338,7 @@ static int read_percpu(const struct bpf_map *map, unsigned key, size_t tallies, 
 
 int datapath_set_level(struct datapath *dp, unsigned service, double packets_per_second, struct error *err)
 {
-	__u64 now_ns;
+	__u64 now_ns = 0;
 
 	int failure = datapath_clock(dp, &now_ns, err);
 	if (failure)
