@@ -90,9 +90,12 @@ on_interface() {
 	fi
 }
 
+# A query for the address of www.lab.test (RFC 1035 section 4.1), so that the server has work with each.
+QUERY=534c01000001000000000000$(printf '\003www\003lab\004test\000' | od -An -v -tx1 | tr -d ' \n')00010001
+
 flood() {
 	nsenter --net="/run/netns/$LAB_ATTACKER" "$O/spillway-traffic" --interface attack0 \
-		--destination-mac "$LAB_EDGE_MAC" --destination "$LAB_EDGE_IPV4" --port 53 --protocol udp --size 64 \
+		--destination-mac "$LAB_EDGE_MAC" --destination "$LAB_EDGE_IPV4" --port 53 --protocol udp --payload "$QUERY" \
 		--sources 10.99.200.0/28 --users 8 --rate "$ATTACK_PPS" --seconds "$1" --json
 }
 

@@ -133,6 +133,32 @@ static void test_sizes_that_cannot_be_are_refused(void **state)
 	assert_int_equal(frame.length, 74);
 }
 
+static void test_payload_lies_behind_the_headers(void **state)
+{
+	struct frame_spec spec = {.ipv4 = true, .port = 53, .protocol = FRAME_UDP};
+	struct frame frame;
+	struct error err;
+	char text[2 * FRAME_PAYLOAD_MAX + 3];
+
+	(void)state;
+	assert_int_equal(frame_parse_payload("00ffAb", &spec, &err), 0);
+	assert_int_equal(frame_build(&spec, &frame, &err), 0);
+	assert_int_equal(frame.length, 64);
+	assert_memory_equal(frame.bytes + 42, "\x00\xff\xab\x00", 4);
+	memset(text, 'a', sizeof(text));
+	text[2 * FRAME_PAYLOAD_MAX] = '\0';
+	assert_int_equal(frame_parse_payload(text, &spec, &err), 0);
+	assert_int_equal(frame_build(&spec, &frame, &err), 0);
+	assert_int_equal(frame.length, 42 + FRAME_PAYLOAD_MAX);
+	spec.bytes = 64;
+	assert_int_equal(frame_build(&spec, &frame, &err), -EINVAL);
+	assert_int_equal(frame_parse_payload("abc", &spec, &err), -EINVAL);
+	assert_int_equal(frame_parse_payload("0x", &spec, &err), -EINVAL);
+	text[2 * FRAME_PAYLOAD_MAX] = 'a';
+	text[2 * FRAME_PAYLOAD_MAX + 2] = '\0';
+	assert_int_equal(frame_parse_payload(text, &spec, &err), -EINVAL);
+}
+
 static void test_sequence_goes_round(void **state)
 {
 	struct sources sources = sources_of("10.1.0.0/16", 3, SPREAD_SEQUENCE);
@@ -253,6 +279,7 @@ int main(void)
 		cmocka_unit_test(test_ipv4_header_checksum_is_right_and_udp_has_none),
 		cmocka_unit_test(test_ipv4_echo_checksum_does_not_cover_addresses),
 		cmocka_unit_test(test_sizes_that_cannot_be_are_refused),
+		cmocka_unit_test(test_payload_lies_behind_the_headers),
 		cmocka_unit_test(test_sequence_goes_round),
 		cmocka_unit_test(test_ipv6_users_have_a_network_each_where_there_is_room),
 		cmocka_unit_test(test_more_users_than_addresses_are_refused),

@@ -11,6 +11,7 @@
 #include <netinet/ip_icmp.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct protocol {
@@ -164,6 +165,21 @@ static void put_checksum(struct frame *frame, uint16_t at, const struct frame_sp
 	frame->checksum_offset = checksum_at;
 }
 
+int frame_parse_payload(const char *text, struct frame_spec *spec, struct error *err)
+{
+	size_t digits = strlen(text);
+
+	if (digits % 2 || digits / 2 > FRAME_PAYLOAD_MAX || text[strspn(text, "0123456789abcdefABCDEF")])
+		return error_set(err, -EINVAL, "payload '%.40s': give up to %lu bytes as pairs of hexadecimal digits",
+		                 text, FRAME_PAYLOAD_MAX);
+	for (size_t i = 0; i < digits / 2; i++) {
+		const char pair[] = {text[2 * i], text[2 * i + 1], '\0'};
+		spec->payload[i] = (uint8_t)strtoul(pair, NULL, 16);
+	}
+	spec->payload_bytes = (uint16_t)(digits / 2);
+	return 0;
+}
+
 int frame_build(const struct frame_spec *spec, struct frame *out, struct error *err)
 {
 	struct frame frame = {.ipv4 = spec->ipv4};
@@ -172,7 +188,9 @@ int frame_build(const struct frame_spec *spec, struct frame *out, struct error *
 	uint16_t shortest;
 
 	frame.header_length = transport_at + protocols[spec->protocol].header_bytes;
-	shortest = frame.header_length > FRAME_BYTES_MIN ? frame.header_length : FRAME_BYTES_MIN;
+	shortest = frame.header_length + spec->payload_bytes;
+	if (shortest < FRAME_BYTES_MIN)
+		shortest = FRAME_BYTES_MIN;
 	frame.length = spec->bytes ? spec->bytes : (shortest > 64 ? shortest : 64);
 	if (frame.length < shortest || frame.length > FRAME_BYTES_MAX)
 		return error_set(err, -EINVAL, "size %u: outside what these headers allow: give %u to %u", spec->bytes,
@@ -180,6 +198,7 @@ int frame_build(const struct frame_spec *spec, struct frame *out, struct error *
 
 	put_ip(&frame, ip_at, spec);
 	put_transport(frame.bytes + transport_at, frame.length - transport_at, spec);
+	memcpy(frame.bytes + frame.header_length, spec->payload, spec->payload_bytes);
 	put_checksum(&frame, transport_at, spec);
 	*out = frame;
 	return 0;

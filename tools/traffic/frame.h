@@ -12,6 +12,7 @@
 #define FRAME_BYTES_MIN    60
 #define FRAME_BYTES_MAX    1500
 #define FRAME_SOURCE_PORT  40000
+#define FRAME_PAYLOAD_MAX  512UL
 #define FRAME_HEADER_BYTES 80 /* room for the longest headers: Ethernet, VLAN, IPv6, TCP are 78 */
 
 enum frame_protocol {
@@ -29,6 +30,8 @@ struct frame_spec {
 	uint16_t port;           /* destination port; no part of ICMP */
 	enum frame_protocol protocol;
 	uint16_t bytes; /* whole frame without its FCS; 0: the shortest of 64 bytes or more */
+	uint16_t payload_bytes;
+	uint8_t payload[FRAME_PAYLOAD_MAX]; /* behind the transport header, zeros after it */
 };
 
 /* A frame without a source address, and where things are in it. Sums are one's complement sums (RFC 1071) of what a
@@ -47,6 +50,9 @@ struct frame {
 
 /* Reads "udp", "tcp-syn" or "icmp". Returns 0, or -EINVAL with words. */
 int frame_parse_protocol(const char *text, enum frame_protocol *out, struct error *err);
+
+/* Reads bytes as pairs of hexadecimal digits into the payload. Returns 0, or -EINVAL with words. */
+int frame_parse_payload(const char *text, struct frame_spec *spec, struct error *err);
 
 /* Builds the frame. Returns 0, or -EINVAL where `bytes` cannot hold the headers or is out of range. */
 int frame_build(const struct frame_spec *spec, struct frame *out, struct error *err);

@@ -31,6 +31,7 @@ enum option_id {
 	OPTION_USERS,
 	OPTION_DISTRIBUTION,
 	OPTION_SIZE,
+	OPTION_PAYLOAD,
 	OPTION_RATE,
 	OPTION_COUNT,
 	OPTION_SECONDS,
@@ -54,6 +55,7 @@ static const struct option long_options[] = {
 	{"users", required_argument, NULL, OPTION_USERS},
 	{"distribution", required_argument, NULL, OPTION_DISTRIBUTION},
 	{"size", required_argument, NULL, OPTION_SIZE},
+	{"payload", required_argument, NULL, OPTION_PAYLOAD},
 	{"rate", required_argument, NULL, OPTION_RATE},
 	{"count", required_argument, NULL, OPTION_COUNT},
 	{"seconds", required_argument, NULL, OPTION_SECONDS},
@@ -83,6 +85,7 @@ static const char usage[] =
 	"  --distribution D         uniform (default), zipf, sequence, or unique: no address twice while there are "
 	"others\n"
 	"  --size BYTES             of a frame without FCS, 60 to 1500; default 64, or what the headers need\n"
+	"  --payload HEX            bytes behind the headers, as hexadecimal digits\n"
 	"  --rate PPS               packets a second; 0 (default): flat out\n"
 	"  --count N                ends after N packets (at most 100G)\n"
 	"  --seconds S              ends after S seconds (at most 3600)\n"
@@ -223,6 +226,10 @@ static int parse_shape(struct request *request, struct error *err)
 	request->spec.port = (uint16_t)request->number[OPTION_PORT];
 	request->spec.vlan = (uint16_t)request->number[OPTION_VLAN];
 	request->spec.bytes = (uint16_t)request->number[OPTION_SIZE];
+	code = request->text[OPTION_PAYLOAD] ? frame_parse_payload(request->text[OPTION_PAYLOAD], &request->spec, err)
+	                                     : 0;
+	if (code < 0)
+		return code;
 	if (request->spec.protocol != FRAME_ICMP && request->spec.port == 0)
 		return error_set(err, -EINVAL, "--port: missing: udp and tcp-syn need one, 1 to 65535");
 	code = frame_build(&request->spec, &frame, err);
