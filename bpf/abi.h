@@ -245,7 +245,7 @@ struct user_detail {
 	__u8 kind; /* enum user_kind: what the key is */
 	__u8 ipv6;
 	__u64 carried_packets;
-	__u64 carried_bytes;
+	__u64 carried_bytes; /* and those of spilled packets: a user's bytes are all that it sent */
 	__u64 spilled_packets;
 	__u64 shadow_packets;
 	__u32 epoch;  /* of tenure: when the user last was steady */

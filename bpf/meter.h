@@ -301,6 +301,7 @@ static __always_inline void cell_count_over(struct meter_set *set, __u32 cell, c
 		user_introduce(user, policy, metered);
 		user->carried_packets = -2ULL;
 	}
+	user->carried_bytes += metered->bytes; /* not atomic, as the cell's own are not */
 	if (breaks_streak)
 		user->streak = 0;
 	if (policy->flags & POLICY_OBSERVE)

@@ -180,11 +180,12 @@ static void test_spills_of_a_user_of_one_packet(void **state)
 	world_apply(&world, "mode: enforce\nservices:\n"
 	                    "  - {name: slow, protocol: udp, ports: [53], limit: {packets_per_second: 0.1}}\n");
 	world_reset(&world);
-	run("4 udp:53", 1000, &verdict);
+	size_t length = run("4 udp:53", 1000, &verdict);
 	const struct user_detail *user = world_only_user(&world, &packets, &bytes);
 	assert_non_null(user);
 	assert_int_equal(packets, 1);
 	assert_int_equal(user->spilled_packets, 999);
+	assert_int_equal(bytes, 1000 * length);
 	world_apply(&world, SERVICES("enforce"));
 }
 
