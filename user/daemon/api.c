@@ -86,11 +86,10 @@ static void set_tally(json_t *document, const char *name, const struct tally *ta
 	json_object_set_new(document, key, json_integer((json_int_t)tally->bytes));
 }
 
-static json_t *level_number(const struct policy *policy)
+/* A pace in packets a second, where there is one. */
+static json_t *pace_number(double per_second)
 {
-	double limit = policy_limit(policy);
-
-	return limit > 0 ? json_real(limit) : json_null();
+	return per_second > 0 ? json_real(per_second) : json_null();
 }
 
 static json_t *service_document(struct daemon *daemon, unsigned number, struct error *err)
@@ -102,15 +101,15 @@ static json_t *service_document(struct daemon *daemon, unsigned number, struct e
 		return NULL;
 	struct sums sums = sums_of(&observed.tallies);
 	json_t *document = json_pack("{s:s,s:s,s:s}", "name", datapath_catalogue(daemon->datapath)->names[number],
-	                             "class", "normal", "mode", mode_name(policy->flags & POLICY_OBSERVE));
+	                             "class", class_names[policy->class], "mode", mode_name(policy->flags & POLICY_OBSERVE));
 	set_tally(document, "received", &sums.received);
 	set_tally(document, "passed", &sums.passed);
 	set_tally(document, "spilled", &sums.spilled);
 	set_tally(document, "shadow", &sums.shadow);
 	json_object_set_new(document, "spilled_by_reason", reasons_document(&observed.tallies));
 	json_object_set_new(document, "packets_per_second", json_real(observed.packets_per_second));
-	json_object_set_new(document, "level_packets_per_second", level_number(policy));
-	json_object_set_new(document, "capacity_packets_per_second", json_null());
+	json_object_set_new(document, "level_packets_per_second", pace_number(policy_limit(policy)));
+	json_object_set_new(document, "capacity_packets_per_second", pace_number(policy_capacity(policy)));
 	json_object_set_new(document, "active_users", json_integer((json_int_t)observed.active_users));
 	json_object_set_new(document, "response_milliseconds", json_pack("{s:n,s:n}", "p50", "p99"));
 	return document;
@@ -214,8 +213,15 @@ json_t *api_status(struct daemon *daemon, struct error *err)
 	                 "tick_milliseconds", OBSERVER_TICK_S * 1000, "malformed", malformed, "services", services);
 }
 
-/* A user as people write one: the address, or the prefix that it was cut to. */
-static void user_text(const struct policy *policy, const struct observed_user *user, char out[PREFIX_TEXT_MAX])
+#define USER_TEXT_MAX PREFIX_TEXT_MAX
+
+static void bytes_text(const void *bytes, unsigned count, char out[USER_TEXT_MAX])
+{
+	for (unsigned i = 0; i < count; i++)
+		snprintf(out + (size_t)2 * i, 3, "%02x", ((const __u8 *)bytes)[i]);
+}
+
+static void source_text(const struct policy *policy, const struct observed_user *user, char out[USER_TEXT_MAX])
 {
 	struct prefix prefix = {.ipv4 = !user->ipv6, .length = 0};
 
@@ -225,18 +231,33 @@ static void user_text(const struct policy *policy, const struct observed_user *u
 	prefix_format(&prefix, out);
 }
 
+/* A user as people write one: its address, or the prefix that this was cut to; the bytes of its datagrams in hex. */
+static void user_text(const struct policy_slot *slot, unsigned number, const struct observed_user *user,
+                      char out[USER_TEXT_MAX])
+{
+	unsigned bytes = PAYLOAD_BYTES(slot->payload_spans[number]);
+
+	if (user->kind == USER_PAYLOAD) /* of a service whose users were named otherwise by now, all that there is */
+		bytes_text(user->key, bytes ? bytes : PAYLOAD_BYTES_MAX, out);
+	else
+		source_text(&slot->policies[number], user, out);
+}
+
 static json_t *user_document(struct daemon *daemon, unsigned number, const struct observed_user *user)
 {
-	const struct policy *policy = &datapath_policies(daemon->datapath)->policies[number];
-	char text[PREFIX_TEXT_MAX];
+	const struct policy_slot *slot = datapath_policies(daemon->datapath);
+	const struct policy *policy = &slot->policies[number];
+	char text[USER_TEXT_MAX];
 
-	user_text(policy, user, text);
-	return json_pack("{s:s,s:s,s:s,s:f,s:f,s:I,s:I,s:I,s:o,s:n}", "service",
-	                 datapath_catalogue(daemon->datapath)->names[number], "user", text, "kind", "source",
+	user_text(slot, number, user, text);
+	return json_pack("{s:s,s:s,s:s,s:f,s:f,s:I,s:I,s:I,s:o,s:o}", "service",
+	                 datapath_catalogue(daemon->datapath)->names[number], "user", text, "kind",
+	                 kind_names[user->kind],
 	                 "packets_per_second", user->packets_per_second, "bytes_per_second", user->bytes_per_second,
 	                 "passed_packets", (json_int_t)user->passed_packets, "spilled_packets",
 	                 (json_int_t)user->spilled_packets, "shadow_packets", (json_int_t)user->shadow_packets,
-	                 "limit_packets_per_second", level_number(policy), "tenured");
+	                 "limit_packets_per_second", pace_number(policy_limit(policy)), "tenured",
+	                 policy->flags & POLICY_CAPACITY ? json_boolean(user->tenured) : json_null());
 }
 
 struct ranked_user {
@@ -288,6 +309,33 @@ static int set_mode(struct override *override, const json_t *value, struct error
 	return 0;
 }
 
+static int set_class(struct override *override, const json_t *value, struct error *err)
+{
+	static const enum config_class classes[CLASSES] = {[CLASS_SHEDDABLE] = CONFIG_SHEDDABLE,
+	                                                   [CLASS_NORMAL] = CONFIG_NORMAL,
+	                                                   [CLASS_CRITICAL] = CONFIG_CRITICAL};
+	const char *name = json_string_value(value);
+
+	for (int class = 0; name && class < CLASSES; class++)
+		if (strcmp(name, class_names[class]) == 0) {
+			override->has_class = true;
+			override->class = classes[class];
+			return 0;
+		}
+	return error_set(err, -EINVAL, "class=%s: 'sheddable', 'normal' or 'critical' was expected", name ? name : "?");
+}
+
+static int set_capacity(struct override *override, const json_t *value, struct error *err)
+{
+	double capacity = json_number_value(value);
+
+	if (!(capacity >= 1 && capacity <= 1e8))
+		return error_set(err, -EINVAL, "capacity: packets a second from 1 to 100M were expected");
+	override->has_capacity = true;
+	override->capacity_pps = capacity;
+	return 0;
+}
+
 static int set_level(struct override *override, const json_t *value, struct error *err)
 {
 	double level = json_number_value(value);
@@ -302,11 +350,14 @@ static int set_level(struct override *override, const json_t *value, struct erro
 int api_set(struct daemon *daemon, const json_t *wish, struct error *err)
 {
 	const char *service = json_string_value(json_object_get(wish, "service"));
-	const json_t *mode = json_object_get(wish, "mode"), *level = json_object_get(wish, "level");
+	static const struct {
+		const char *key;
+		int (*set)(struct override *override, const json_t *value, struct error *err);
+	} keys[] = {{"mode", set_mode}, {"level", set_level}, {"capacity", set_capacity}, {"class", set_class}};
 	const json_t *lapse = json_object_get(wish, "for_seconds");
 	double for_s = json_number_value(lapse);
 	struct override override = {0};
-	int failure = 0;
+	bool any = false;
 
 	if (!service)
 		return error_set(err, -EINVAL, "the request: a JSON object with the name of a 'service' was expected");
@@ -317,17 +368,18 @@ int api_set(struct daemon *daemon, const json_t *wish, struct error *err)
 	if (!daemon_service(daemon, service))
 		return error_set(err, -EINVAL, "service %s: there is none of that name: 'spillway services' lists them",
 		                 service);
-	if (json_object_get(wish, "capacity") || json_object_get(wish, "class"))
-		return error_set(err, -EINVAL, "capacity, class: not in this version: 'mode' and 'level' can be set");
-	if (!mode && !level)
-		return error_set(err, -EINVAL, "nothing to set: name mode=observe|enforce or level=PACKETS_PER_SECOND");
 	snprintf(override.service, sizeof(override.service), "%s", service);
 	override.until_s = for_s > 0 ? daemon_clock_s() + for_s : 0;
-	if (mode)
-		failure = set_mode(&override, mode, err);
-	if (!failure && level)
-		failure = set_level(&override, level, err);
-	return failure ? failure : daemon_override(daemon, &override, err);
+	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
+		const json_t *value = json_object_get(wish, keys[i].key);
+		int failure = value ? keys[i].set(&override, value, err) : 0;
+		if (failure)
+			return failure;
+		any |= value != NULL;
+	}
+	if (!any)
+		return error_set(err, -EINVAL, "nothing to set: name mode, level, capacity or class");
+	return daemon_override(daemon, &override, err);
 }
 
 bool api_ready(const struct daemon *daemon)
@@ -391,6 +443,7 @@ static int write_services(struct daemon *daemon, FILE *out, bool open_metrics, s
 	         "Packets by service and verdict. Shadow packets also count as passed."},
 		{"spillway_bytes_total", "counter", "Bytes by service and verdict. Shadow bytes also count as passed."},
 		{"spillway_level_packets_per_second", "gauge", "What one user of weight 1 may send to the service."},
+		{"spillway_capacity_packets_per_second", "gauge", "What the service as a whole can take."},
 		{"spillway_active_users", "gauge", "Users that sent something within the last two seconds."},
 		{"spillway_user_packets_per_second", "gauge", "Rates of the heaviest users of each service."},
 	};
@@ -401,7 +454,8 @@ static int write_services(struct daemon *daemon, FILE *out, bool open_metrics, s
 	for (size_t family = 0; observed && family < sizeof(families) / sizeof(*families); family++) {
 		metric_head(out, families[family].name, families[family].type, open_metrics, families[family].help);
 		for (unsigned n = 0; n < SERVICES_MAX; n++) {
-			const struct policy *policy = &datapath_policies(daemon->datapath)->policies[n];
+			const struct policy_slot *slot = datapath_policies(daemon->datapath);
+			const struct policy *policy = &slot->policies[n];
 			const char *service = catalogue->names[n], *name = families[family].name;
 			if (!service[0])
 				continue;
@@ -409,12 +463,14 @@ static int write_services(struct daemon *daemon, FILE *out, bool open_metrics, s
 				write_counters(out, name, service, &observed[n].tallies, family == 1);
 			else if (family == 2 && policy_limit(policy) > 0)
 				fprintf(out, "%s{service=\"%s\"} %.10g\n", name, service, policy_limit(policy));
-			else if (family == 3)
+			else if (family == 3 && policy_capacity(policy) > 0)
+				fprintf(out, "%s{service=\"%s\"} %.10g\n", name, service, policy_capacity(policy));
+			else if (family == 4)
 				fprintf(out, "%s{service=\"%s\"} %zu\n", name, service, observed[n].active_users);
 			for (size_t i = 0;
-			     family == 4 && i < observed[n].heaviest_count && i < daemon->config->metrics_users; i++) {
-				char user[PREFIX_TEXT_MAX];
-				user_text(policy, &observed[n].heaviest[i], user);
+			     family == 5 && i < observed[n].heaviest_count && i < daemon->config->metrics_users; i++) {
+				char user[USER_TEXT_MAX];
+				user_text(slot, n, &observed[n].heaviest[i], user);
 				fprintf(out, "%s{service=\"%s\",user=\"%s\"} %.10g\n", name, service, user,
 				        observed[n].heaviest[i].packets_per_second);
 			}

@@ -16,7 +16,7 @@ json_t *api_services(struct daemon *daemon, struct error *err);
 /* The `limit` heaviest users, of one service or (NULL) of all. */
 json_t *api_users(struct daemon *daemon, const char *service, size_t limit, struct error *err);
 
-/* {"service", "mode"?, "level"?, "for_seconds"?}. Returns 0, or -EINVAL with what is wrong. */
+/* {"service", "mode"?, "level"?, "capacity"?, "class"?, "for_seconds"?}. Returns 0, or -EINVAL with what is wrong. */
 int api_set(struct daemon *daemon, const json_t *wish, struct error *err);
 
 /* Prometheus text, or OpenMetrics. `*out` is freed by the caller. */

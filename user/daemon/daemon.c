@@ -85,6 +85,22 @@ static void overrides_drop_lapsed(struct daemon *daemon, double now_s)
 	daemon->overrides_count = kept;
 }
 
+static void override_lay(const struct override *override, struct config_service *service)
+{
+	if (override->has_mode)
+		service->mode = override->mode;
+	if (override->has_class)
+		service->class = override->class;
+	if (override->has_capacity)
+		service->capacity_pps = override->capacity_pps;
+	if (override->has_level) {
+		struct config_pace *pace = &service->limit.packets;
+		double seconds = pace->per_second > 0 ? pace->burst / pace->per_second : 0.1;
+		pace->per_second = override->level_pps;
+		pace->burst = override->level_pps * seconds;
+	}
+}
+
 /* The configuration as it is in force: the file's with the overrides laid over it. */
 static int apply(struct daemon *daemon, struct config *config, struct error *err)
 {
@@ -97,19 +113,9 @@ static int apply(struct daemon *daemon, struct config *config, struct error *err
 		memcpy(services, config->services, config->services_count * sizeof(*services));
 	effective.services = services;
 	for (size_t i = 0; i < daemon->overrides_count; i++) {
-		const struct override *override = &daemon->overrides[i];
-		for (size_t j = 0; j < config->services_count; j++) {
-			if (strcmp(services[j].name, override->service) != 0)
-				continue;
-			if (override->has_mode)
-				services[j].mode = override->mode;
-			if (override->has_level) {
-				struct config_pace *pace = &services[j].limit.packets;
-				double seconds = pace->per_second > 0 ? pace->burst / pace->per_second : 0.1;
-				pace->per_second = override->level_pps;
-				pace->burst = override->level_pps * seconds;
-			}
-		}
+		for (size_t j = 0; j < config->services_count; j++)
+			if (strcmp(services[j].name, daemon->overrides[i].service) == 0)
+				override_lay(&daemon->overrides[i], &services[j]);
 	}
 	return datapath_apply(daemon->datapath, &effective, err);
 }
@@ -184,6 +190,30 @@ int daemon_reload(struct daemon *daemon, struct error *err)
 	return 0;
 }
 
+/* Lays a newer override over an earlier one, of which stays what the newer is silent about. */
+static void override_merge(struct override *into, const struct override *newer)
+{
+	struct override merged = *newer;
+
+	if (!newer->has_mode && into->has_mode) {
+		merged.has_mode = true;
+		merged.mode = into->mode;
+	}
+	if (!newer->has_level && into->has_level) {
+		merged.has_level = true;
+		merged.level_pps = into->level_pps;
+	}
+	if (!newer->has_capacity && into->has_capacity) {
+		merged.has_capacity = true;
+		merged.capacity_pps = into->capacity_pps;
+	}
+	if (!newer->has_class && into->has_class) {
+		merged.has_class = true;
+		merged.class = into->class;
+	}
+	*into = merged;
+}
+
 int daemon_override(struct daemon *daemon, const struct override *override, struct error *err)
 {
 	struct override *slot = NULL;
@@ -200,17 +230,7 @@ int daemon_override(struct daemon *daemon, const struct override *override, stru
 		*slot = (struct override){0};
 	}
 	struct override before = *slot;
-	if (!override->has_mode && before.has_mode) { /* an earlier mode stays beside a new level, and the reverse */
-		*slot = *override;
-		slot->has_mode = true;
-		slot->mode = before.mode;
-	} else if (!override->has_level && before.has_level) {
-		*slot = *override;
-		slot->has_level = true;
-		slot->level_pps = before.level_pps;
-	} else {
-		*slot = *override;
-	}
+	override_merge(slot, override);
 	int failure = apply(daemon, daemon->config, err);
 	if (failure) {
 		*slot = before;

@@ -24,9 +24,10 @@ struct daemon_options {
 /* What `spillway set` changed, until it lapses. */
 struct override {
 	char service[CONFIG_NAME_MAX];
-	bool has_mode, has_level;
+	bool has_mode, has_level, has_capacity, has_class;
 	enum config_mode mode;
-	double level_pps;
+	enum config_class class;
+	double level_pps, capacity_pps;
 	double until_s; /* monotonic; 0: for good */
 };
 

@@ -4,6 +4,19 @@
 
 #include "bpf/abi.h"
 
+static const char *const class_names[CLASSES] = {
+	[CLASS_SHEDDABLE] = "sheddable",
+	[CLASS_NORMAL] = "normal",
+	[CLASS_CRITICAL] = "critical",
+};
+
+static const char *const kind_names[USER_KINDS] = {
+	[USER_SOURCE] = "source",
+	[USER_TENANT] = "tenant",
+	[USER_PAYLOAD] = "payload",
+	[USER_TAG] = "tag",
+};
+
 static const char *const reason_names[REASONS] = {
 	[REASON_USER_LIMIT] = "user_limit",
 	[REASON_USER_BYTES] = "user_bytes",

@@ -62,6 +62,11 @@ double policy_limit(const struct policy *policy)
 	return policy->increment_ns ? NS_PER_SECOND / (double)policy->increment_ns : 0;
 }
 
+double policy_capacity(const struct policy *policy)
+{
+	return policy->flags & POLICY_CAPACITY ? NS_PER_SECOND / (double)policy->capacity_increment_ns : 0;
+}
+
 /* Bits of one family's mask: `length` leading ones of 128, as the packet has its address in memory. */
 static void mask_set(__u64 mask[2], unsigned length)
 {

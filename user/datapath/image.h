@@ -37,3 +37,6 @@ __u64 policy_increment(double packets_per_second);
 
 /* The limit that a policy carries, in packets a second; 0 for none. */
 double policy_limit(const struct policy *policy);
+
+/* The capacity of its service, likewise. */
+double policy_capacity(const struct policy *policy);

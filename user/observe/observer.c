@@ -128,7 +128,9 @@ static void read_cell(struct observer *observer, struct seen_cell *seen, const s
 	struct seen_service *service = &observer->services[detail->service < SERVICES_MAX ? detail->service : 0];
 	struct observed_user user = {
 		.key = {detail->key[0], detail->key[1]},
+		.kind = detail->kind,
 		.ipv6 = detail->ipv6,
+		.tenured = set->states[cell] & STATE_TENURED,
 		.packets_per_second = new_packets / window_s,
 		.bytes_per_second = new_bytes / window_s,
 		.passed_packets = passed,

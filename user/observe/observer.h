@@ -15,8 +15,10 @@
 struct observer;
 
 struct observed_user {
-	__u64 key[2]; /* network order, IPv4 mapped */
+	__u64 key[2]; /* a source is in network order, IPv4 mapped; else what the kind says */
+	enum user_kind kind;
 	bool ipv6;
+	bool tenured; /* has meaning where the service has a capacity */
 	double packets_per_second; /* offered: passed and spilled */
 	double bytes_per_second;
 	__u64 passed_packets, spilled_packets, shadow_packets;

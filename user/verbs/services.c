@@ -10,12 +10,14 @@ static const char help[] =
 static const struct column columns[] = {
 	{"name", "SERVICE", COLUMN_TEXT},
 	{"mode", "MODE", COLUMN_TEXT},
+	{"class", "CLASS", COLUMN_TEXT},
 	{"packets_per_second", "PACKETS/S", COLUMN_COUNT},
 	{"received_packets", "RECEIVED", COLUMN_COUNT},
 	{"passed_packets", "PASSED", COLUMN_COUNT},
 	{"spilled_packets", "SPILLED", COLUMN_COUNT},
 	{"shadow_packets", "SHADOW", COLUMN_COUNT},
 	{"level_packets_per_second", "LEVEL", COLUMN_COUNT},
+	{"capacity_packets_per_second", "CAPACITY", COLUMN_COUNT},
 	{"active_users", "USERS", COLUMN_COUNT},
 };
 

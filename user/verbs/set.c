@@ -10,7 +10,8 @@
 
 static const char help[] = "usage: spillway set SERVICE KEY=VALUE... [--for DURATION] [--socket PATH]\n\n"
 			   "Overrides the configuration while the daemon runs: mode=observe|enforce, "
-			   "level=PACKETS_PER_SECOND for one user.\n"
+			   "level=PACKETS_PER_SECOND for one user,\n"
+			   "capacity=PACKETS_PER_SECOND for all of them together, class=sheddable|normal|critical.\n"
 			   "With --for (30s, 10m, 2h) the override lapses by itself.\n";
 
 static int wrong(const char *what, const char *why)
@@ -21,24 +22,24 @@ static int wrong(const char *what, const char *why)
 
 static int add_pair(json_t *wish, const char *pair)
 {
-	static const char *const keys[] = {"mode", "level", "capacity", "class"};
+	static const struct {
+		const char *name;
+		bool number;
+	} keys[] = {{"mode", false}, {"level", true}, {"capacity", true}, {"class", false}};
 	const char *equals = strchr(pair, '=');
 	struct error err;
-	double level;
+	double number;
 
 	for (size_t i = 0; equals && i < sizeof(keys) / sizeof(*keys); i++) {
-		if (strlen(keys[i]) != (size_t)(equals - pair) || strncmp(keys[i], pair, strlen(keys[i])) != 0)
+		const char *name = keys[i].name;
+		if (strlen(name) != (size_t)(equals - pair) || strncmp(name, pair, strlen(name)) != 0)
 			continue;
-		if (strcmp(keys[i], "level") != 0) {
-			json_object_set_new(wish, keys[i], json_string(equals + 1));
-			return EXIT_DONE;
-		}
-		if (units_parse_count(equals + 1, &level, &err) < 0)
+		if (keys[i].number && units_parse_count(equals + 1, &number, &err) < 0)
 			return wrong(pair, err.text);
-		json_object_set_new(wish, "level", json_real(level));
+		json_object_set_new(wish, name, keys[i].number ? json_real(number) : json_string(equals + 1));
 		return EXIT_DONE;
 	}
-	return wrong(pair, "KEY=VALUE was expected, KEY being mode or level");
+	return wrong(pair, "KEY=VALUE was expected, KEY being mode, level, capacity or class");
 }
 
 static int send_wish(const char *socket, json_t *wish)

@@ -16,6 +16,7 @@ static const char help[] =
 static const struct column columns[] = {
 	{"service", "SERVICE", COLUMN_TEXT},
 	{"user", "USER", COLUMN_TEXT},
+	{"kind", "KIND", COLUMN_TEXT},
 	{"packets_per_second", "PACKETS/S", COLUMN_COUNT},
 	{"bytes_per_second", "BYTES/S", COLUMN_BYTES},
 	{"passed_packets", "PASSED", COLUMN_COUNT},

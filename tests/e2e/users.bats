@@ -1,0 +1,114 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+# Whose packets count together, and who goes first: what `users` and `services` say of them, and what `set` changes.
+
+load ../fault/common
+
+setup_file() {
+	world_up
+}
+
+teardown_file() {
+	world_down
+}
+
+setup() {
+	load_assertions
+	daemon=
+}
+
+teardown() {
+	[ -z "$daemon" ] || { "$SPILLWAY" unload; wait "$daemon" || true; }
+}
+
+# configure KEYS...: a line each for the service dns.
+configure() {
+	config | sed '/limit:/d' >"$CONFIG"
+	printf '    %s\n' "$@" >>"$CONFIG"
+}
+
+# send SOURCE PAYLOAD COUNT: UDP datagrams with a payload in hex to port 53.
+send() {
+	nsenter --net="/run/netns/$NS" python3 - "$@" <<-END
+		import socket, struct, sys
+		source, payload, count = socket.inet_aton(sys.argv[1]), bytes.fromhex(sys.argv[2]), int(sys.argv[3])
+		udp = struct.pack(">HHHH", 1024, 53, 8 + len(payload), 0) + payload
+		ip = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, source, socket.inet_aton("192.0.2.1"))
+		wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+		wire.bind(("attack", 0))
+		for _ in range(count):
+		    wire.send(bytes.fromhex("020000000001020000000002" "0800") + ip + udp)
+	END
+}
+
+# service KEY: of the service dns, as JSON.
+service() {
+	"$SPILLWAY" services --json | jq -c ".[] | select(.name == \"dns\") | .$1"
+}
+
+# user NAME KEY: of a user of the service dns.
+user() {
+	"$SPILLWAY" users --service dns --limit 100 --json | jq -c ".[] | select(.user == \"$1\") | .$2"
+}
+
+# is VALUE COMMAND...: what the command prints.
+is() {
+	[ "$("${@:2}")" = "$1" ]
+}
+
+metric() {
+	curl -sf --unix-socket "$SPILLWAY_SOCKET" http://localhost/metrics | sed -n "s/^$1 //p"
+}
+
+@test "users have a kind, and are tenured or not where there is a capacity" {
+	configure "limit: {packets_per_second: 1000}"
+	start
+	send 10.0.0.7 00 5
+	within 5 is '"source"' user 10.0.0.7 kind
+	assert_equal "$(user 10.0.0.7 tenured)" null
+	configure "limit: {packets_per_second: 1000}" "capacity: 500k"
+	"$SPILLWAY" reload
+	assert_equal "$(user 10.0.0.7 tenured)" false
+}
+
+@test "users of kind payload are named by their bytes in hex" {
+	configure "user: {kind: payload, offset: 2, length: 4}"
+	start
+	send 10.0.0.7 ffff0a1b2c3dffff 5
+	send 10.0.0.8 ffff0a1b2c3deeee 5
+	within 5 is 10 user 0a1b2c3d passed_packets
+	assert_equal "$(user 0a1b2c3d kind)" '"payload"'
+	assert_equal "$("$SPILLWAY" users --json | jq length)" 1
+}
+
+@test "services and metrics tell class and capacity" {
+	configure "class: critical" "capacity: 20k"
+	start
+	assert_equal "$(service class)" '"critical"'
+	assert_equal "$(service capacity_packets_per_second)" 20000
+	assert_equal "$(metric 'spillway_capacity_packets_per_second{service="dns"}')" 20000
+	configure "limit: {packets_per_second: 1000}"
+	"$SPILLWAY" reload
+	assert_equal "$(service class)" '"normal"'
+	assert_equal "$(service capacity_packets_per_second)" null
+	assert_equal "$(metric 'spillway_capacity_packets_per_second{service="dns"}')" ""
+}
+
+@test "set overrides capacity and class as well, each for itself, until it lapses" {
+	configure "class: critical"
+	start
+	run -0 "$SPILLWAY" set dns capacity=10k class=sheddable
+	assert_equal "$(service capacity_packets_per_second)" 10000
+	assert_equal "$(service class)" '"sheddable"'
+	run -0 "$SPILLWAY" set dns capacity=5 mode=observe --for 1s
+	assert_equal "$(service class)" '"sheddable"'
+	send 10.0.0.7 00 100
+	assert [ "$(service shadow_packets)" -gt 50 ]
+	within 5 is null service capacity_packets_per_second
+	assert_equal "$(service class)" '"critical"'
+	run -1 "$SPILLWAY" set dns class=vital
+	assert_output --partial "'sheddable', 'normal' or 'critical'"
+	run -1 "$SPILLWAY" set dns capacity=0.5
+	assert_output --partial "from 1 to 100M"
+	run -2 "$SPILLWAY" set dns capacity=many
+}
