@@ -17,7 +17,7 @@ include mk/lint.mk
 
 .PHONY: all run check bench lint format install clean help deps
 
-all: $(SPILLWAY) $(TRAFFIC) $(CLIENT) ## build the spillway program and its tools
+all: $(SPILLWAY) $(TRAFFIC) $(CLIENT) $(EXAMPLE) ## build the spillway program and its tools
 
 run: ensure-deps ## show it at work: a laboratory, a flood, the live view (IFACE=eth0: on a real interface)
 	$(Q)$(MAKE) --no-print-directory all
@@ -34,6 +34,7 @@ bench: ensure-deps ## nanoseconds a packet above the floor, and beside other lim
 
 install: all ## install to $(DESTDIR)$(PREFIX)
 	install -Dm755 $(SPILLWAY) $(DESTDIR)$(PREFIX)/sbin/spillway
+	install -Dm644 include/spillway.h $(DESTDIR)$(PREFIX)/include/spillway.h
 
 clean: ## remove what was built
 	rm -rf $O

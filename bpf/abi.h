@@ -9,6 +9,8 @@
 
 #define SPILLWAY_ABI 3
 
+#define IPV4_MAPPED bpf_htonl(0x0000ffff) /* the third word of ::ffff:a.b.c.d */
+
 #define CACHE_ALIGNED __attribute__((aligned(64)))
 
 /* Services ------------------------------------------------------------------------------------------------------- */
@@ -279,6 +281,27 @@ struct set_gauges {
 #define TENURE_EPOCH_SHIFT 33 /* 8.6 s */
 #define TENURE_STREAK      8
 #define TENURE_KEPT_NS     (1ULL << 39) /* 9 minutes */
+
+/* Tags ----------------------------------------------------------------------------------------------------------- */
+
+/* Which user an application says that a connection is (include/spillway.h): what lies in `tags`, under the addresses
+ * and ports that the peer's packets carry. */
+#define TAGS_MAX (1U << 20)
+
+struct tag_key {
+	__u64 remote[2]; /* as in struct packet: the source */
+	__u64 local[2];
+	__be16 remote_port;
+	__be16 local_port;
+	__u32 table; /* PORTS_TCP or PORTS_UDP */
+};
+
+struct tag {
+	__u64 user;
+	__u64 tagged_ns; /* by which the socket knows it again as its own */
+};
+
+#define TAG_UIDS_MAX 64 /* beside root */
 
 /* Fragments ------------------------------------------------------------------------------------------------------ */
 

@@ -500,16 +500,6 @@ static __always_inline __u64 meter_increment(const struct live *live, const stru
 	return age <= live->relax_after ? level >> LEVEL_TIME_BITS : policy->increment_ns;
 }
 
-/* Whether a packet opens a TCP connection: SYN without ACK (RFC 9293 section 3.5). */
-static __always_inline bool packet_connects(struct xdp_md *ctx, const struct packet *packet)
-{
-	const struct tcphdr *tcp = packet->transport;
-
-	if (packet->table != PORTS_TCP || !tcp || (const void *)(tcp + 1) > (const void *)(long)ctx->data_end)
-		return false;
-	return tcp->syn && !tcp->ack;
-}
-
 /* Charges one packet to its user, and to its service where that has a capacity. Returns its outcome. */
 static __always_inline __u32 meter_judge(struct xdp_md *ctx, const struct policy *policy, __u32 number,
                                          const struct packet *packet, const struct user *user)

@@ -39,8 +39,6 @@
 #define IPV6_MORE_FRAGMENTS  0x0001
 #define IPV6_FRAGMENT_OFFSET 0xfff8
 
-#define IPV4_MAPPED bpf_htonl(0x0000ffff) /* the third word of ::ffff:a.b.c.d */
-
 enum packet_kind {
 	PACKET_PLACED, /* its ports are known */
 	PACKET_STRAY,  /* IP, but its ports cannot be known */
@@ -425,4 +423,14 @@ static __always_inline enum packet_kind packet_parse(struct xdp_md *ctx, struct 
 static __always_inline __u32 packet_bytes(struct xdp_md *ctx, const struct packet *packet)
 {
 	return frame_bytes(ctx, packet->bytes);
+}
+
+/* Whether a packet opens a TCP connection: SYN without ACK (RFC 9293 section 3.5). */
+static __always_inline bool packet_connects(struct xdp_md *ctx, const struct packet *packet)
+{
+	const struct tcphdr *tcp = packet->transport;
+
+	if (packet->table != PORTS_TCP || !tcp || (const void *)(tcp + 1) > (const void *)(long)ctx->data_end)
+		return false;
+	return tcp->syn && !tcp->ack;
 }

@@ -6,6 +6,7 @@
 #include "compiler.h"
 #include "features.h"
 #include "packet.h"
+#include "tagged.h"
 
 struct user {
 	__u64 key[2]; /* what names the user: for its source, the address cut to the service's prefix, network order */
@@ -70,6 +71,18 @@ static __always_inline bool user_from_payload(struct xdp_md *ctx, const struct p
 	return true;
 }
 
+/* Takes the user that an application has named for the packet's connection; where none has, the source stays. */
+static __always_inline void user_from_tag(struct xdp_md *ctx, const struct packet *packet, struct user *user)
+{
+	__u64 named;
+
+	if (!tag_find(ctx, packet, &named))
+		return;
+	user->key[0] = 0;
+	user->key[1] = named;
+	user->kind = USER_TAG;
+}
+
 /* Says whose the packet is: by the service's kind of user, else by its source. */
 static __always_inline void user_identify(struct xdp_md *ctx, const struct live *live, const struct policy_slot *slot,
                                           __u32 number, const struct packet *packet, struct user *user)
@@ -82,5 +95,7 @@ static __always_inline void user_identify(struct xdp_md *ctx, const struct live 
 	                      .class = policy->class};
 	if (FEATURE(FEATURE_PAYLOAD) && policy->kind == USER_PAYLOAD)
 		user_from_payload(ctx, packet, policy, slot->payload_spans[number], user);
+	if (FEATURE(FEATURE_TAGS) && policy->kind == USER_TAG)
+		user_from_tag(ctx, packet, user);
 	user_locate(live, policy, user);
 }

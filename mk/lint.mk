@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Format, layering and static analysis. clang-tidy leaves a stamp for each file that it found clean, so that only what
 # changed is looked at again.
-C_FILES = $(shell find bpf user tools tests -name '*.[ch]')
+C_FILES = $(shell find bpf include user tools tests -name '*.[ch]')
 HEADERS = $(filter %.h,$(C_FILES))
 TIDY_FILES = $(filter-out %.bpf.c,$(filter user/%.c tools/%.c tests/%.c,$(C_FILES)))
 TIDY_STAMPS = $(TIDY_FILES:%.c=$O/lint/%.tidy)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# The programs beside spillway: the traffic generator, and the laboratory's client.
+# The programs beside spillway: the traffic generator, the laboratory's client, and an example of an application that names
+# its users.
 TRAFFIC := $O/spillway-traffic
 CLIENT := $O/spillway-client
 
@@ -25,6 +26,11 @@ $(TRAFFIC): $(TRAFFIC_OBJECTS) $(TRAFFIC_BASE)
 
 $(CLIENT): $O/tools/lab/client.o
 	$(call say,LD,$@)$(CC) $(SANITIZE) $(LDFLAGS) $^ $(shell pkg-config --libs libevent) -lm -o $@
+
+EXAMPLE := $O/spillway-example
+
+$(EXAMPLE): $O/tools/example/server.o
+	$(call say,LD,$@)$(CC) $(SANITIZE) $(LDFLAGS) $^ -lpthread -o $@
 
 RECEIVER := $O/spillway-receiver
 RECEIVERS_SKELETON := $O/tools/bench/receivers.skel.h

@@ -26,7 +26,7 @@ def main():
     found = list(declarations(sys.stdin.read()))
     for name, part in reversed(found):
         if name in wanted:
-            wanted.update(re.findall(r"\b[A-Za-z_]\w*\b", part))
+            wanted.update(re.findall(r"\b[A-Za-z_]\w*\b(?!\s*[;[])", part))
     missing = {line.strip() for line in open(sys.argv[1]) if line.strip() and not line.startswith("#")}
     missing -= {name for name, _ in found}
     if missing:

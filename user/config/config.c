@@ -172,6 +172,41 @@ static void read_metrics(struct reading *reading, const yaml_node_t *node, void 
 	schema_read(reading, node, &schema, file->config);
 }
 
+static void read_tags_cgroup(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	static const char expected[] = "a cgroup as /proc/PID/cgroup writes it: /system.slice/shop.service";
+	struct config_tags *tags = target;
+	const char *text = schema_read_text(reading, node, expected);
+
+	if (!text)
+		return;
+	if (*text != '/' || strlen(text) >= sizeof(tags->cgroup) || strstr(text, "/.."))
+		faults_add(reading->faults, mark_of(node), "found '%.60s', expected %s", text, expected);
+	else
+		snprintf(tags->cgroup, sizeof(tags->cgroup), "%s", text);
+}
+
+static void read_tags_uids(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	struct config_tags *tags = target;
+	size_t count = schema_list_count(reading, node, CONFIG_TAG_UIDS_MAX, "allow_uids");
+
+	for (size_t i = 0; i < count; i++) {
+		unsigned uid;
+		if (schema_read_whole(reading, schema_list_entry(reading, node, i), 0, UINT32_MAX - 1, &uid))
+			tags->uids[tags->uids_count++] = uid;
+	}
+}
+
+static void read_tags(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	static const struct schema_key keys[] = {
+		{"cgroup", read_tags_cgroup, false}, {"allow_uids", read_tags_uids, false}, {0}};
+	static const struct schema schema = {"tags", keys};
+	struct file_reading *file = target;
+	schema_read(reading, node, &schema, &file->config->tags);
+}
+
 static void read_services(struct reading *reading, const yaml_node_t *node, void *target)
 {
 	struct file_reading *file = target;
@@ -187,6 +222,7 @@ static const struct schema_key file_keys[] = {
 	{"allow_generic", read_allow_generic, false},
 	{"table", read_table, false},
 	{"metrics", read_metrics, false},
+	{"tags", read_tags, false},
 	{"tenants", NULL, false},
 	{"allow", NULL, false},
 	{"deny", NULL, false},

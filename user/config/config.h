@@ -16,6 +16,8 @@
 #define CONFIG_PORTS_MAX        64   /* ports and port ranges of one service */
 #define CONFIG_DESTINATIONS_MAX 64   /* destination prefixes of one service */
 #define CONFIG_INTERFACES_MAX   16
+#define CONFIG_CGROUP_MAX       1024 /* a cgroup's path with its terminating zero */
+#define CONFIG_TAG_UIDS_MAX     64
 #define CONFIG_FILE_MAX         (1U << 20) /* bytes; a larger file is refused */
 
 /* The IANA protocol number is the value (RFC 8200 and the protocol-numbers registry). */
@@ -62,6 +64,7 @@ enum config_class {
 enum config_kind {
 	CONFIG_SOURCE,  /* the source address */
 	CONFIG_PAYLOAD, /* bytes of the datagram; where it ends before them, the source address */
+	CONFIG_TAG,     /* what the application has said; where it has not, the source address */
 };
 
 #define CONFIG_PAYLOAD_OFFSET_MAX 2047
@@ -97,6 +100,13 @@ struct config_listen {
 	uint16_t port;
 };
 
+/* Who may say which user a connection belongs to, beside root. */
+struct config_tags {
+	char cgroup[CONFIG_CGROUP_MAX]; /* whoever is in it, as /proc/PID/cgroup writes it: "/system.slice"; or empty */
+	uint32_t uids[CONFIG_TAG_UIDS_MAX];
+	size_t uids_count;
+};
+
 struct config {
 	char interfaces[CONFIG_INTERFACES_MAX][IF_NAMESIZE];
 	size_t interfaces_count;
@@ -104,6 +114,7 @@ struct config {
 	enum config_malformed malformed; /* what becomes of packets that cannot be parsed */
 	bool allow_generic;              /* attach in generic mode where the driver has no native one */
 	struct config_listen listen;
+	struct config_tags tags;
 	uint64_t table_users;   /* users that may be active at once */
 	unsigned metrics_users; /* heaviest users a service that /metrics names */
 	struct config_service *services;

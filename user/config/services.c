@@ -28,7 +28,7 @@ static const struct schema_word protocol_words[] = {
 static const struct schema_word mode_words[] = {{"observe", CONFIG_OBSERVE}, {"enforce", CONFIG_ENFORCE}, {0}};
 
 static const struct schema_word kind_words[] = {
-	{"source", CONFIG_SOURCE}, {"tenant", -1}, {"payload", CONFIG_PAYLOAD}, {"tag", -1}, {0}};
+	{"source", CONFIG_SOURCE}, {"tenant", -1}, {"payload", CONFIG_PAYLOAD}, {"tag", CONFIG_TAG}, {0}};
 
 static const struct schema_word class_words[] = {
 	{"sheddable", CONFIG_SHEDDABLE}, {"normal", CONFIG_NORMAL}, {"critical", CONFIG_CRITICAL}, {0}};
@@ -266,6 +266,10 @@ static void read_user(struct reading *reading, const yaml_node_t *node, void *ta
 	if (payload && into->places->protocol_read && service->protocol != CONFIG_UDP)
 		faults_add(reading->faults, mark_of(node),
 		           "users of kind 'payload' are named in UDP datagrams: expected 'protocol: udp'");
+	if (service->user_kind == CONFIG_TAG && into->places->protocol_read && service->protocol != CONFIG_TCP &&
+	    service->protocol != CONFIG_UDP)
+		faults_add(reading->faults, mark_of(node),
+		           "users of kind 'tag' are named on sockets: expected 'protocol: tcp' or 'udp'");
 }
 
 static void read_packets_per_second(struct reading *reading, const yaml_node_t *node, void *target)

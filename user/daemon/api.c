@@ -184,13 +184,19 @@ static json_t *features_document(const struct daemon *daemon)
 			generic = links[i].name;
 	if (generic)
 		snprintf(why, sizeof(why), "the driver of %s has none: generic mode, several times slower", generic);
-	return json_pack(
+	json_t *features = json_pack(
 		"[o,o,o]", feature("native_xdp", !generic, "every attached driver has it", why),
 		feature("frags", grants.frags, "the kernel has XDP for frames in several buffers",
 	                "the kernel has no XDP for frames in several buffers (5.18 brought it): large MTUs are "
 	                "refused"),
 		feature("jiffies", grants.jiffies, "the kernel shows its configuration",
 	                "neither /boot/config-* nor /proc/config.gz can be read: each packet asks the clock"));
+	struct datapath_tags tags = datapath_tags(daemon->datapath);
+	if (tags.used)
+		json_array_append_new(
+			features,
+			feature("tags", tags.on, "applications can name the users of their connections", tags.why));
+	return features;
 }
 
 json_t *api_status(struct daemon *daemon, struct error *err)
@@ -231,7 +237,8 @@ static void source_text(const struct policy *policy, const struct observed_user 
 	prefix_format(&prefix, out);
 }
 
-/* A user as people write one: its address, or the prefix that this was cut to; the bytes of its datagrams in hex. */
+/* A user as people write one: its address, or the prefix that this was cut to; the bytes of its datagrams in hex;
+ * the number that its application has given it. */
 static void user_text(const struct policy_slot *slot, unsigned number, const struct observed_user *user,
                       char out[USER_TEXT_MAX])
 {
@@ -239,6 +246,8 @@ static void user_text(const struct policy_slot *slot, unsigned number, const str
 
 	if (user->kind == USER_PAYLOAD) /* of a service whose users were named otherwise by now, all that there is */
 		bytes_text(user->key, bytes ? bytes : PAYLOAD_BYTES_MAX, out);
+	else if (user->kind == USER_TAG)
+		snprintf(out, USER_TEXT_MAX, "%llu", user->key[1]);
 	else
 		source_text(&slot->policies[number], user, out);
 }

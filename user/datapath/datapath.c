@@ -207,6 +207,8 @@ int datapath_open(struct datapath **out, const struct datapath_options *options,
 	if (!dp)
 		return error_set(err, -ENOMEM, "data path: no memory");
 	dp->lock = -1;
+	for (int program = 0; program < TAG_PROGRAMS; program++)
+		dp->tags.link_fds[program] = -1;
 	dp->allow_generic = options->allow_generic;
 	snprintf(dp->pins, sizeof(dp->pins), "%s", options->pins);
 
@@ -243,6 +245,7 @@ void datapath_close(struct datapath *dp)
 	for (size_t i = 0; i < dp->links_count; i++)
 		if (dp->link_fds[i] >= 0)
 			close(dp->link_fds[i]);
+	tags_close(&dp->tags);
 	spillway_bpf__destroy(dp->skeleton);
 	if (dp->lock >= 0)
 		close(dp->lock);
@@ -306,6 +309,7 @@ int datapath_apply(struct datapath *dp, const struct config *config, struct erro
 	if (image->features != dp->features && program_load(dp, image->features, err) < 0)
 		log_warning("%s: the program keeps what the configuration no longer uses, and costs as before",
 		            err->text);
+	tags_apply(dp, &config->tags);
 	return 0;
 }
 

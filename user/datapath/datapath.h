@@ -61,6 +61,14 @@ int datapath_keep_pins(struct datapath *dp, struct error *err);
 
 const struct datapath_link *datapath_links(const struct datapath *dp, size_t *count);
 
+/* Whether applications can name users. */
+struct datapath_tags {
+	bool used; /* a service has users of kind `tag` */
+	bool on;
+	const char *why; /* not; valid until the next change */
+};
+struct datapath_tags datapath_tags(const struct datapath *dp);
+
 /* The policy and the names that count now. Valid until the next change. */
 const struct policy_slot *datapath_policies(const struct datapath *dp);
 const struct catalogue_slot *datapath_catalogue(const struct datapath *dp);

@@ -119,7 +119,8 @@ static void policy_set_capacity(struct policy *policy, double capacity_pps, __u6
 
 static void policy_set_payload(struct policy *policy, const struct config_service *service)
 {
-	static const __u8 kinds[] = {[CONFIG_SOURCE] = USER_SOURCE, [CONFIG_PAYLOAD] = USER_PAYLOAD};
+	static const __u8 kinds[] = {
+		[CONFIG_SOURCE] = USER_SOURCE, [CONFIG_PAYLOAD] = USER_PAYLOAD, [CONFIG_TAG] = USER_TAG};
 
 	policy->kind = kinds[service->user_kind];
 	mask_set(policy->payload_mask, 8U * service->payload_bytes);
@@ -179,6 +180,8 @@ __u32 image_features(const struct config *config)
 			features |= FEATURE_CAPACITY;
 		if (service->user_kind == CONFIG_PAYLOAD)
 			features |= FEATURE_PAYLOAD;
+		if (service->user_kind == CONFIG_TAG)
+			features |= FEATURE_TAGS;
 	}
 	return features;
 }

@@ -7,7 +7,23 @@
 #include "base/cleanup.h"
 #include "bpf/abi.h"
 #include "bpf/spillway.skel.h"
+#include "bpf/tag.skel.h"
 #include "datapath/datapath.h"
+
+/* The programs on sockets, through which applications name users: each is attached to a cgroup by a link. */
+enum tag_program {
+	TAG_SET,         /* setsockopt(2), of everybody */
+	TAG_SET_TRUSTED, /* of the trusted cgroup; attached when there is such a one */
+	TAG_END,         /* the last close(2) */
+	TAG_PROGRAMS,
+};
+
+struct tags {
+	struct tag_bpf *skeleton;   /* NULL: off */
+	int link_fds[TAG_PROGRAMS]; /* -1: not attached */
+	struct config_tags config;  /* what it was made for */
+	struct error why;           /* why it is off */
+};
 
 struct datapath {
 	char pins[PATH_MAX];
@@ -33,10 +49,13 @@ struct datapath {
 	struct datapath_link links[CONFIG_INTERFACES_MAX];
 	int link_fds[CONFIG_INTERFACES_MAX];
 	size_t links_count;
+
+	struct tags tags;
 };
 
 DEFINE_CLEANUP(struct datapath, datapath_close)
 DEFINE_CLEANUP(struct spillway_bpf, spillway_bpf__destroy)
+DEFINE_CLEANUP(struct tag_bpf, tag_bpf__destroy)
 
 /* Loads the programs with `features` and what else `*dp` says, adopting or making the pinned maps, and puts them in the
  * place of those that were there, under every link. On failure the old ones stay. */
@@ -50,3 +69,16 @@ void datapath_recover(struct datapath *dp);
 
 /* Detaches and unpins everything in the directory, whose lock the caller holds, and removes it. */
 int datapath_unpin_all(const char *pins, struct error *err);
+
+/* Follows the configuration that has just been applied: attaches the programs on sockets where a service has users of
+ * kind `tag`, and removes them, with all tags, where none has. What the host refuses is off, and says why. */
+void tags_apply(struct datapath *dp, const struct config_tags *config);
+
+/* The trusted cgroup comes and goes with the service whose it is: attaches to the one that is there. */
+void tags_follow_cgroup(struct datapath *dp);
+
+/* Lets go of everything, and leaves it at work. */
+void tags_close(struct tags *tags);
+
+/* The name of the pin of a program's link. */
+const char *tags_link_name(enum tag_program program);

@@ -242,7 +242,8 @@ static void unload_one(const char *dir, const char *name, void *argument)
 	(void)argument;
 
 	pins_path(dir, name, path);
-	if (strncmp(name, PIN_LINK_PREFIX, strlen(PIN_LINK_PREFIX)) == 0) {
+	if (strncmp(name, PIN_LINK_PREFIX, strlen(PIN_LINK_PREFIX)) == 0 ||
+	    strncmp(name, PIN_TAG_LINK_PREFIX, strlen(PIN_TAG_LINK_PREFIX)) == 0) {
 		_cleanup_close_ int fd = bpf_obj_get(path);
 		if (fd >= 0)
 			bpf_link_detach(fd);

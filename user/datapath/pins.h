@@ -10,6 +10,10 @@
 #define PIN_STATE       "state" /* bpf/abi.h: struct state, the map of global variables */
 #define PIN_LINK_PREFIX "link_" /* + the device's index: a name may hold a dot, which bpffs refuses */
 
+#define PIN_TAGS            "tags"        /* bpf/tags.h */
+#define PIN_TAG_SOCKETS     "tag_sockets" /* bpf/tag.bpf.c */
+#define PIN_TAG_LINK_PREFIX "tag_link_"
+
 /* Makes sure that `dir` is a directory on bpffs (mounts /sys/fs/bpf when it is not), ours and closed to others, and
  * locks it. Returns the descriptor that holds the lock, or -errno: -EBUSY where another process holds it. */
 int pins_lock(const char *dir, struct error *err);

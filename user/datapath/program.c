@@ -30,7 +30,7 @@ __attribute__((format(printf, 2, 0))) static int keep_libbpf_words(enum libbpf_p
 	return 0;
 }
 
-/* Says where each map is pinned, and whether all of them are already. */
+/* Says where each map is pinned, and whether all of them are already; those aside that come and go with a feature. */
 static int set_pins(struct spillway_bpf *skeleton, const char *pins, bool *complete, struct error *err)
 {
 	struct bpf_map *map;
@@ -40,12 +40,12 @@ static int set_pins(struct spillway_bpf *skeleton, const char *pins, bool *compl
 	{
 		char path[PATH_MAX];
 		const char *name = pins_map_name(bpf_map__name(map));
-		if (!name)
+		if (!name || !bpf_map__autocreate(map))
 			continue;
 		pins_path(pins, name, path);
 		if (bpf_map__set_pin_path(map, path) < 0)
 			return error_set(err, -ENOMEM, "%s: no memory for its path", path);
-		*complete &= access(path, F_OK) == 0;
+		*complete &= map == skeleton->maps.tags || access(path, F_OK) == 0;
 	}
 	return 0;
 }
@@ -82,6 +82,7 @@ int program_load(struct datapath *dp, uint32_t features, struct error *err)
 	if (dp->grants.frags)
 		bpf_program__set_flags(skeleton->progs.spillway, BPF_F_XDP_HAS_FRAGS);
 	skeleton->rodata->features = features;
+	bpf_map__set_autocreate(skeleton->maps.tags, features & FEATURE_TAGS);
 	if (dp->drop_passed)
 		skeleton->rodata->action_passed = XDP_DROP;
 	int failure = set_pins(skeleton, dp->pins, &dp->complete, err);

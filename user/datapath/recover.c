@@ -53,7 +53,8 @@ static void recover_from_link(const char *dir, const char *name, void *argument)
 	char path[PATH_MAX];
 	(void)argument;
 
-	if (strncmp(name, PIN_LINK_PREFIX, strlen(PIN_LINK_PREFIX)) != 0)
+	if (strncmp(name, PIN_LINK_PREFIX, strlen(PIN_LINK_PREFIX)) != 0 &&
+	    strncmp(name, PIN_TAG_LINK_PREFIX, strlen(PIN_TAG_LINK_PREFIX)) != 0)
 		return;
 	pins_path(dir, name, path);
 	_cleanup_close_ int link_fd = bpf_obj_get(path);
@@ -98,7 +99,7 @@ int datapath_keep_pins(struct datapath *dp, struct error *err)
 		if (pinned < 0)
 			return pinned;
 		const char *name = pins_map_name(bpf_map__name(map));
-		if (!name)
+		if (!name || !bpf_map__autocreate(map))
 			continue;
 		pinned = pin_missing(dp->pins, name, bpf_map__fd(map), err);
 		count += pinned > 0;
@@ -111,5 +112,16 @@ int datapath_keep_pins(struct datapath *dp, struct error *err)
 		pinned = pin_missing(dp->pins, name, dp->link_fds[i], err);
 		count += pinned > 0;
 	}
+	if (dp->tags.skeleton && pinned >= 0) {
+		pinned = pin_missing(dp->pins, PIN_TAG_SOCKETS, bpf_map__fd(dp->tags.skeleton->maps.tag_sockets), err);
+		count += pinned > 0;
+	}
+	for (int program = 0; program < TAG_PROGRAMS && pinned >= 0; program++) {
+		if (dp->tags.link_fds[program] < 0)
+			continue;
+		pinned = pin_missing(dp->pins, tags_link_name(program), dp->tags.link_fds[program], err);
+		count += pinned > 0;
+	}
+	tags_follow_cgroup(dp);
 	return pinned < 0 ? pinned : count;
 }
