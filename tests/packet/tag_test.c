@@ -12,11 +12,13 @@
 #include <cmocka.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <mntent.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <spillway.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -65,7 +67,8 @@ static int socket_at(int type, const char *text, uint16_t port)
 	socklen_t size = address_set(text, port);
 	int fd = socket(address.any.sa_family, type | SOCK_CLOEXEC, 0), one = 1;
 
-	assert_true(fd >= 0);
+	if (fd < 0)
+		abort();
 	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)), 0);
 	assert_int_equal(bind(fd, &address.any, size), 0);
 	return fd;
@@ -398,18 +401,30 @@ static void test_who_may(void **state)
 	assert_int_equal(tags_count(), 0);
 }
 
+static void find_cgroups(char out[200])
+{
+	FILE *mounts = setmntent("/proc/self/mounts", "re");
+	const struct mntent *mount;
+
+	if (!mounts)
+		abort();
+	do
+		mount = getmntent(mounts);
+	while (mount && strcmp(mount->mnt_type, "cgroup2") != 0);
+	if (!mount)
+		abort();
+	snprintf(out, 200, "%s", mount->mnt_dir);
+	endmntent(mounts);
+}
+
 /* The trusted cgroup is there or not, and another one under the same name the next time. */
 static void test_the_trusted_cgroup_comes_and_goes(void **state)
 {
-	char mount[200] = "", path[256], other[256], yaml[1024];
+	char mount[200], path[256], other[256], yaml[1024];
 	struct error err;
 	(void)state;
 
-	FILE *mounts = popen("awk '$3 == \"cgroup2\" {print $2; exit}' /proc/mounts", "r");
-	assert_non_null(mounts);
-	assert_non_null(fgets(mount, sizeof(mount), mounts));
-	pclose(mounts);
-	mount[strcspn(mount, "\n")] = '\0';
+	find_cgroups(mount);
 	snprintf(path, sizeof(path), "%s/spillway-test-%d", mount, getpid());
 	snprintf(other, sizeof(other), "%s/spillway-test-%d-other", mount, getpid());
 	snprintf(yaml, sizeof(yaml), SHOP("tags: {cgroup: /spillway-test-%d}\n"), getpid());

@@ -83,7 +83,7 @@ int main(int argc, char **argv)
 	pthread_attr_setdetachstate(&small, PTHREAD_CREATE_DETACHED);
 	for (;;) {
 		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-		if (fd >= 0 && pthread_create(&thread, &small, serve, (void *)(intptr_t)fd) != 0) // NOLINT
+		if (fd >= 0 && pthread_create(&thread, &small, serve, (void *)(intptr_t)fd) != 0)
 			close(fd);
 	}
 }
