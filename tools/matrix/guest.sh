@@ -7,6 +7,7 @@ export PATH=/bin HOME=/
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t bpf bpf /sys/fs/bpf
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t devtmpfs devtmpfs /dev
 exec </dev/console >/dev/console 2>&1 # an initramfs has none before
 mount -t tmpfs tmpfs /tmp
