@@ -7,7 +7,7 @@
 #include <linux/types.h>
 #endif
 
-#define SPILLWAY_ABI 3
+#define SPILLWAY_ABI 4
 
 #define IPV4_MAPPED bpf_htonl(0x0000ffff) /* the third word of ::ffff:a.b.c.d */
 
@@ -141,6 +141,9 @@ struct policy_slot {
 	struct policy policies[POLICIES];
 	__u16 payload_spans[POLICIES]; /* PAYLOAD_SPAN: where in the datagram a user of kind `payload` is named */
 	__u32 malformed_flags;         /* POLICY_OBSERVE: malformed packets are shadowed; MALFORMED_PASSES: passed */
+	__u32 other_denied_flags;      /* POLICY_OBSERVE: what is denied and counts for `other` is shadowed */
+	__u64 allowed_increment_ns;    /* of the allow list as a whole */
+	__u64 allowed_tolerance_ns;
 } CACHE_ALIGNED;
 
 #define MALFORMED_PASSES (1U << 1)
@@ -193,6 +196,7 @@ struct live {
 	__u64 clock_ns;             /* the packet path's time, written by the program `clock` when user space asks */
 	__u32 features;             /* FEATURE_* that the active policy uses */
 	__u32 relax_after;          /* a level older than that (>> SECOND_SHIFT) no longer counts */
+	__u32 list_anchors[2];      /* [ipv6]: which of the family's anchors any entry of the lists has */
 } CACHE_ALIGNED;
 
 /* A level in one word, so that it is never torn: the increment in nanoseconds above the time (>> SECOND_SHIFT) at which
@@ -204,6 +208,12 @@ struct live {
 /* How far a service has used its capacity: GCRA's theoretical arrival time, a cache line to itself. */
 struct capacity_state {
 	__u64 tat_ns;
+} CACHE_ALIGNED;
+
+/* How far the allow list as a whole has used its limit: GCRA's theoretical arrival time, and what came beyond it. */
+struct list_allowance {
+	__u64 tat_ns;
+	__u64 over_packets;
 } CACHE_ALIGNED;
 
 #define LIVE_POLICY_SLOT(active)     ((active) & 1)
@@ -218,6 +228,7 @@ struct state {
 	struct classifier_slot classifiers[2];
 	__u64 levels[POLICIES];                         /* LEVEL_WORD: what a user of weight 1 may send now */
 	struct capacity_state capacities[SERVICES_MAX]; /* written by the packet path */
+	struct list_allowance allowance;                /* the same */
 };
 
 /* The meter's table ---------------------------------------------------------------------------------------------- */
@@ -309,3 +320,41 @@ struct tag {
  * torn: 32 bits of tag, 16 of time (>> SECOND_SHIFT), 16 of service. */
 #define FRAGMENTS         65536
 #define FRAGMENT_LIFETIME 28 /* times 2^30 ns: as long as Linux keeps an incomplete datagram (ip_frag_time) */
+
+/* The lists ------------------------------------------------------------------------------------------------------ */
+
+enum list {
+	LIST_NONE,
+	LIST_ALLOW,
+	LIST_DENY,
+	LISTS,
+};
+
+/* Key of `lists`, a longest-prefix-match trie: IPv4 as ::ffff:a.b.c.d, so that its lengths begin at LIST_IPV4. */
+struct list_key {
+	__u32 length; /* in bits */
+	__u32 address[4];
+};
+
+#define LIST_ADDRESS_BITS 128
+#define LIST_IPV4         96
+
+/* What is said about a prefix: by a verb until a time, and by the file as long as the verb says nothing. Where neither
+ * says anything any more, the entry is none, and the next shorter prefix counts. */
+struct list_entry {
+	__u64 expires_ns; /* of `set`, on the meter's clock; LIST_FOR_GOOD */
+	__u8 length;      /* the key's own */
+	__u8 set, filed;  /* enum list: by a verb, by the file */
+};
+
+#define LIST_FOR_GOOD (~0ULL)
+
+/* What most packets are spared the trie by: a Bloom filter of one hash over each entry's address, cut to the longest of
+ * its family's anchors that is no longer than its prefix. A packet whose address, cut to each anchor that is in use,
+ * finds no bit set is on no list. */
+#define LIST_ANCHORS     6
+#define LIST_FILTER_BITS 24 /* of a bit's index: 2 MiB; 100,000 entries make one anchor err on 0.6 % of addresses */
+
+struct list_filter {
+	__u64 words[1 << (LIST_FILTER_BITS - 6)];
+};

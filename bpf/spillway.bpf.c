@@ -3,7 +3,7 @@
  *
  *     parse -> service -> allow/deny -> user -> meter -> capacity -> steer -> verdict
  *
- * allow/deny, capacity and steer have their places between these lines and cost nothing until they are there. */
+ * Steering has its place between these lines, and costs nothing until it is there. */
 #include "vmlinux.h"
 
 #include <bpf/bpf_core_read.h>
@@ -15,6 +15,7 @@
 #include "clock.h"
 #include "features.h"
 #include "fragment.h"
+#include "lists.h"
 #include "meter.h"
 #include "packet.h"
 #include "service.h"
@@ -67,6 +68,16 @@ int spillway(struct xdp_md *ctx)
 	if (number >= POLICIES)
 		number = SERVICE_OTHER;
 	const struct policy *policy = &judged_by->policies[number];
+
+	int listed = FEATURE(FEATURE_LISTS) ? list_judge((const struct address *)packet.source, packet.ipv6, active)
+	                                    : LIST_NONE;
+	if (listed == LIST_DENY)
+		return verdict_count(
+			policy->service,
+			outcome_under(OUTCOME_SPILLED + REASON_DENIED, list_denied_flags(judged_by, policy)),
+			packet.bytes);
+	if (listed == LIST_ALLOW)
+		return verdict_count(policy->service, OUTCOME_PASSED, packet.bytes);
 
 	user_identify(ctx, &state.live, judged_by, number, &packet, &user);
 	__u32 outcome = meter_judge(ctx, policy, number, &packet, &user);

@@ -8,6 +8,7 @@
 
 #include "datapath/image.h"
 #include "datapath/internal.h"
+#include "datapath/lists.h"
 
 __attribute__((format(printf, 1, 2), noreturn)) static void fail(const char *format, ...)
 {
@@ -29,7 +30,7 @@ void world_apply(struct world *world, const char *yaml)
 	if (config_parse(yaml, strlen(yaml), &config, &faults) < 0)
 		fail("configuration:%u:%u: %s", faults.faults[0].mark.line, faults.faults[0].mark.column,
 		     faults.faults[0].text);
-	if (datapath_apply(world->datapath, config, &err) < 0)
+	if (lists_file(world->datapath, &config->lists, &err) < 0 || datapath_apply(world->datapath, config, &err) < 0)
 		fail("%s", err.text);
 	config_free(config);
 }

@@ -26,7 +26,8 @@ static const char good[] =
 	"    user: {kind: source, ipv4: 24, ipv6: 48}\n"
 	"    limit: {packets_per_second: 1k, burst: 200}\n"
 	"  - {name: ping, protocol: icmp, mode: observe, limit: {packets_per_second: 0.5}}\n"
-	"malformed: pass\nallow_generic: true\ntable: {users: 5000}\nmetrics: {users_per_service: 0}\n";
+	"malformed: pass\nallow_generic: true\ntable: {users: 5000}\nmetrics: {users_per_service: 0}\n"
+	"deny: [203.0.113.99]\nallow: [\"2001:db8::/32\", 192.0.2.0/28]\nlists: {allowed_packets_per_second: 50k}\n";
 
 /* `expected` is "line:column: words within the fault"; NULL where the file is good. */
 static const struct {
@@ -65,8 +66,19 @@ static const struct {
 	{TOP "metrics: {users_per_service: 101}\n", "2:30: from 0 to 100"},
 	{TOP "metrics: {users_per_service: 1.5}\n", "2:30: whole number"},
 	{TOP "tenants: []\n", "2:1: not in this version"},
-	{TOP "allow: []\n", "2:1: not in this version"},
-	{TOP "deny: []\n", "2:1: not in this version"},
+	{TOP "allow: []\ndeny: []\n", NULL},
+	{TOP "allow: [192.0.2.0/28, \"2001:db8::/32\"]\ndeny: [192.0.2.0/29, 192.0.2.1]\n", NULL},
+	{TOP "allow: 192.0.2.0/28\n", "2:8: expected a list"},
+	{TOP "deny: [192.0.2.1/28]\n", "2:8: did you mean 192.0.2.0/28"},
+	{TOP "deny: [nobody]\n", "2:8: no IPv4 or IPv6"},
+	{TOP "deny: [10.0.0.0/8, 11.0.0.0/8, 10.0.0.0/8]\n", "2:32: given already at line 2, column 8"},
+	{TOP "allow: [10.0.0.0/8]\ndeny: [11.0.0.0/8, 10.0.0.0/8]\n",
+         "3:20: is allowed at line 2, column 9, and denied"},
+	{TOP "deny: [\"2001:db8::/32\"]\nallow: [\"2001:db8:0::/32\"]\n", "3:9: is denied at line 2"},
+	{TOP "lists: {allowed_packets_per_second: 50k, entries: 2M}\n", NULL},
+	{TOP "lists: {allowed_packets_per_second: 0}\n", "2:37: from 1"},
+	{TOP "lists: {entries: 999}\n", "2:18: from 1000"},
+	{TOP "lists: {bogus: 1}\n", "2:9: unknown key 'bogus' in lists"},
 	{WITH("adaptive: {}"), "6:5: not in this version"},
 	{WITH("class: critical"), NULL},
 	{WITH("class: vital"), "6:12: sheddable, normal, critical"},
@@ -180,6 +192,13 @@ static void test_values(void **state)
 	assert_true(config->services[0].limit.packets.per_second == 1000);
 	assert_int_equal(config->services[1].mode, CONFIG_OBSERVE);
 	assert_true(config->services[1].limit.packets.burst == 1);
+	assert_int_equal(config->lists.count, 3);
+	assert_false(config->lists.entries[0].denied); /* in the order of prefixes: IPv4 lies in ::ffff:0:0/96 */
+	assert_int_equal(config->lists.entries[0].prefix.length, 96 + 28);
+	assert_true(config->lists.entries[1].denied);
+	assert_int_equal(config->lists.entries[2].prefix.length, 32);
+	assert_true(config->lists.allowed_pps == 50000);
+	assert_int_equal(config->lists.entries_most, CONFIG_LIST_ENTRIES_DEFAULT);
 	config_free(config);
 }
 

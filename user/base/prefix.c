@@ -100,3 +100,10 @@ bool prefix_overlaps(const struct prefix *a, const struct prefix *b)
 	uint8_t mask = (uint8_t)(0xff00U >> (shared % 8));
 	return ((a->address[shared / 8] ^ b->address[shared / 8]) & mask) == 0;
 }
+
+int prefix_compare(const struct prefix *a, const struct prefix *b)
+{
+	int order = memcmp(a->address, b->address, sizeof(a->address));
+
+	return order ? order : (int)a->length - (int)b->length;
+}

@@ -27,3 +27,6 @@ void prefix_format(const struct prefix *prefix, char out[PREFIX_TEXT_MAX]);
 
 /* Whether some address lies in both. Prefixes of different families never overlap. */
 bool prefix_overlaps(const struct prefix *a, const struct prefix *b);
+
+/* An order of prefixes: negative, 0 or positive as strcmp(3). A prefix comes before those within it. */
+int prefix_compare(const struct prefix *a, const struct prefix *b);

@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "config/faults.h"
+#include "config/lists.h"
 #include "config/schema.h"
 #include "config/services.h"
 
@@ -207,10 +208,31 @@ static void read_tags(struct reading *reading, const yaml_node_t *node, void *ta
 	schema_read(reading, node, &schema, &file->config->tags);
 }
 
+static void read_allow(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	struct file_reading *file = target;
+	if (lists_read_entries(reading, node, &file->config->lists, false) < 0)
+		file->failure = -ENOMEM;
+}
+
+static void read_deny(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	struct file_reading *file = target;
+	if (lists_read_entries(reading, node, &file->config->lists, true) < 0)
+		file->failure = -ENOMEM;
+}
+
+static void read_lists(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	struct file_reading *file = target;
+	lists_read_settings(reading, node, &file->config->lists);
+}
+
 static void read_services(struct reading *reading, const yaml_node_t *node, void *target)
 {
 	struct file_reading *file = target;
-	file->failure = services_read(reading, node, file->config, &file->places);
+	if (services_read(reading, node, file->config, &file->places) < 0)
+		file->failure = -ENOMEM;
 }
 
 static const struct schema_key file_keys[] = {
@@ -224,8 +246,9 @@ static const struct schema_key file_keys[] = {
 	{"metrics", read_metrics, false},
 	{"tags", read_tags, false},
 	{"tenants", NULL, false},
-	{"allow", NULL, false},
-	{"deny", NULL, false},
+	{"allow", read_allow, false},
+	{"deny", read_deny, false},
+	{"lists", read_lists, false},
 	{0},
 };
 static const struct schema file_schema = {"the file", file_keys};
@@ -233,6 +256,7 @@ static const struct schema file_schema = {"the file", file_keys};
 static int read_root(struct reading *reading, const yaml_node_t *root, struct file_reading *file)
 {
 	schema_read(reading, root, &file_schema, file);
+	lists_check_entries(reading->faults, &file->config->lists);
 	if (file->failure < 0 || !file->places)
 		return file->failure;
 
@@ -297,6 +321,8 @@ static int config_new(struct config **out)
 		return -ENOMEM;
 	config->listen = (struct config_listen){.on = true, .host = "127.0.0.1", .port = 9469};
 	config->table_users = TABLE_USERS_DEFAULT;
+	config->lists.allowed_pps = LISTS_ALLOWED_PPS_DEFAULT;
+	config->lists.entries_most = CONFIG_LIST_ENTRIES_DEFAULT;
 	config->metrics_users = METRICS_USERS_DEFAULT;
 	*out = config;
 	return 0;
@@ -306,6 +332,7 @@ void config_free(struct config *config)
 {
 	if (!config)
 		return;
+	free(config->lists.entries);
 	free(config->services);
 	free(config);
 }

@@ -94,6 +94,23 @@ struct config_service {
 	uint8_t user_ipv6_length; /* 0 to 128 */
 };
 
+/* The lists that the file gives, and what they are held to. */
+#define CONFIG_LISTED_MAX           65536
+#define CONFIG_LIST_ENTRIES_DEFAULT 1100000
+
+struct config_listed {
+	struct prefix prefix;
+	bool denied; /* else allowed */
+	struct config_mark mark;
+};
+
+struct config_lists {
+	struct config_listed *entries; /* in the order of prefixes, each one once */
+	size_t count;
+	double allowed_pps;    /* of the allow list as a whole; beyond, packets are judged as anybody's */
+	uint32_t entries_most; /* on both lists, by the file and by verbs */
+};
+
 struct config_listen {
 	bool on;
 	char host[64]; /* an address as text */
@@ -117,6 +134,7 @@ struct config {
 	struct config_tags tags;
 	uint64_t table_users;   /* users that may be active at once */
 	unsigned metrics_users; /* heaviest users a service that /metrics names */
+	struct config_lists lists;
 	struct config_service *services;
 	size_t services_count;
 };

@@ -32,8 +32,8 @@ static uint32_t sets_for(uint64_t users)
 	return (uint32_t)sets;
 }
 
-/* The size that a pinned table, or what lies beside it, has already; 0 where there is neither. */
-static uint32_t pinned_sets(const char *pins, const char *name)
+/* The size that a pinned map has already; 0 where there is none. */
+static uint32_t pinned_entries(const char *pins, const char *name)
 {
 	char path[PATH_MAX];
 	struct bpf_map_info map = {0};
@@ -101,11 +101,14 @@ static int check_version(const char *pins, bool *adopted, struct error *err)
 
 static int load(struct datapath *dp, const struct datapath_options *options, struct error *err)
 {
-	dp->sets = pinned_sets(options->pins, "meter_sets");
+	dp->sets = pinned_entries(options->pins, "meter_sets");
 	if (!dp->sets)
-		dp->sets = pinned_sets(options->pins, "meter_details");
+		dp->sets = pinned_entries(options->pins, "meter_details");
 	if (!dp->sets)
 		dp->sets = sets_for(options->table_users);
+	dp->lists.entries_max = pinned_entries(options->pins, "lists");
+	if (!dp->lists.entries_max)
+		dp->lists.entries_max = options->list_entries ? options->list_entries : CONFIG_LIST_ENTRIES_DEFAULT;
 	dp->drop_passed = options->drop_passed;
 	/* What the pinned policy uses goes on until another counts. */
 	return program_load(dp, options->features | pinned_features(options->pins), err);
@@ -132,7 +135,8 @@ static int map_memory(struct datapath *dp, struct error *err)
 	dp->details = map_shared(dp->skeleton->maps.meter_details, page_round(dp->sets * sizeof(struct set_details)));
 	dp->overflows =
 		map_shared(dp->skeleton->maps.meter_overflows, page_round(dp->sets * sizeof(struct set_overflow)));
-	if (!dp->catalogues || !dp->table || !dp->details || !dp->overflows)
+	dp->lists.filter = map_shared(dp->skeleton->maps.list_filters, page_round(sizeof(struct list_filter)));
+	if (!dp->catalogues || !dp->table || !dp->details || !dp->overflows || !dp->lists.filter)
 		return error_set(err, -ENOMEM, "kernel maps: cannot map them into memory: %s", strerror(errno));
 	return 0;
 }
@@ -191,6 +195,8 @@ static int bring_up(struct datapath *dp, const struct datapath_options *options,
 		failure = map_memory(dp, err);
 	if (!failure)
 		failure = initialise(dp, err);
+	if (!failure)
+		failure = lists_adopt(dp, err);
 	if (failure && !dp->adopted)
 		datapath_unpin_all(dp->pins, NULL);
 	return failure;
@@ -242,6 +248,8 @@ void datapath_close(struct datapath *dp)
 	unmap(dp->table, dp->sets * sizeof(struct meter_set));
 	unmap(dp->details, dp->sets * sizeof(struct set_details));
 	unmap(dp->overflows, dp->sets * sizeof(struct set_overflow));
+	unmap(dp->lists.filter, sizeof(struct list_filter));
+	lists_release(dp);
 	for (size_t i = 0; i < dp->links_count; i++)
 		if (dp->link_fds[i] >= 0)
 			close(dp->link_fds[i]);
@@ -287,6 +295,9 @@ int datapath_apply(struct datapath *dp, const struct config *config, struct erro
 		.previous = before, .service_key = dp->state->live.hash_keys[HASH_KEYS - 1], .jiffy_ns = dp->jiffy_ns};
 
 	int failure = image_compile(config, &context, &image, err);
+	if (!failure)
+		image->features |=
+			dp->features & FEATURE_LISTS; /* they follow what is on them, not the configuration */
 	/* While either policy may count, the program can do what both use. */
 	if (!failure && image->features & ~dp->features)
 		failure = program_load(dp, dp->features | image->features, err);

@@ -14,10 +14,11 @@
 struct datapath;
 
 struct datapath_options {
-	const char *pins;     /* the directory, on bpffs; made when missing */
-	uint64_t table_users; /* room for so many active at once; an adopted table keeps its own size */
-	bool allow_generic;   /* attach in generic mode where the driver has no native one */
-	uint32_t features;    /* that the first configuration uses: image_features() */
+	const char *pins;      /* the directory, on bpffs; made when missing */
+	uint64_t table_users;  /* room for so many active at once; an adopted table keeps its own size */
+	uint32_t list_entries; /* room for so many on the lists; 0: the default; adopted lists keep their own */
+	bool allow_generic;    /* attach in generic mode where the driver has no native one */
+	uint32_t features;     /* that the first configuration uses: image_features() */
 	bool drop_passed; /* a benchmark\'s: what passes is dropped, to weigh the program without the stack behind it */
 };
 

@@ -92,6 +92,15 @@ static void policy_set_limit(struct policy *policy, const struct config_pace *pa
 	policy->tolerance_ns = pace_tolerance(pace, 1, jiffy_ns);
 }
 
+static void policies_set_lists(struct policy_slot *slot, const struct config *config, __u64 jiffy_ns)
+{
+	struct config_pace pace = {config->lists.allowed_pps, config->lists.allowed_pps / 10};
+
+	slot->allowed_increment_ns = policy_increment(pace.per_second);
+	slot->allowed_tolerance_ns = pace_tolerance(&pace, 1, jiffy_ns);
+	slot->other_denied_flags = config->mode == CONFIG_OBSERVE ? POLICY_OBSERVE : 0;
+}
+
 static void policy_set_gauges(struct policy *policy, const struct config_limit *limit, __u64 jiffy_ns)
 {
 	if (limit->bytes.per_second <= 0 && limit->connections.per_second <= 0)
@@ -211,6 +220,7 @@ int image_compile(const struct config *config, const struct image_context *conte
 		stray->flags &= ~(POLICY_CAPACITY | POLICY_LEVEL);
 		stray->seed = (POLICY_STRAY(table) + 1) * context->service_key;
 	}
+	policies_set_lists(&image->policies, config, context->jiffy_ns);
 	if (config->malformed == CONFIG_MALFORMED_PASS)
 		image->policies.malformed_flags = MALFORMED_PASSES;
 	else if (config->mode == CONFIG_OBSERVE)

@@ -25,6 +25,18 @@ struct tags {
 	struct error why;           /* why it is off */
 };
 
+/* The lists: what is known of the trie without reading it. */
+struct lists {
+	struct list_filter *filter; /* shared with the kernel */
+	size_t entries_max;
+	size_t counts[LISTS];        /* entries, by the list that they are on until they expire */
+	size_t stale;                /* bits of the filter whose entries are gone, at most */
+	__u64 expires_ns;            /* no entry does before */
+	struct config_listed *filed; /* the file's entries, as they were last put in force; owned */
+	size_t filed_count;
+	struct lists_pass *pass; /* owned; NULL: none is on its way */
+};
+
 struct datapath {
 	char pins[PATH_MAX];
 	int lock;
@@ -45,6 +57,8 @@ struct datapath {
 	struct set_details *details;
 	struct set_overflow *overflows;
 
+	struct lists lists;
+
 	/* one for each configured interface, attached or not */
 	struct datapath_link links[CONFIG_INTERFACES_MAX];
 	int link_fds[CONFIG_INTERFACES_MAX];
@@ -60,6 +74,10 @@ DEFINE_CLEANUP(struct tag_bpf, tag_bpf__destroy)
 /* Loads the programs with `features` and what else `*dp` says, adopting or making the pinned maps, and puts them in the
  * place of those that were there, under every link. On failure the old ones stay. */
 int program_load(struct datapath *dp, uint32_t features, struct error *err);
+
+/* Learns what the pinned trie holds, and makes its filter anew; lists_release() lets go of that. */
+int lists_adopt(struct datapath *dp, struct error *err);
+void lists_release(struct datapath *dp);
 
 /* What to do about a call of the kernel's that was refused with this -errno. */
 const char *program_remedy(int failure);

@@ -79,6 +79,7 @@ int program_load(struct datapath *dp, uint32_t features, struct error *err)
 	                                  skeleton->maps.meter_overflows, skeleton->maps.meter_gauges};
 	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++)
 		bpf_map__set_max_entries(tables[i], dp->sets);
+	bpf_map__set_max_entries(skeleton->maps.lists, (uint32_t)dp->lists.entries_max);
 	if (dp->grants.frags)
 		bpf_program__set_flags(skeleton->progs.spillway, BPF_F_XDP_HAS_FRAGS);
 	skeleton->rodata->features = features;
