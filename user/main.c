@@ -17,6 +17,9 @@ static const struct verb {
 	{"services", verb_services, "services with their rates and counters"},
 	{"users", verb_users, "the heaviest users now"},
 	{"set", verb_set, "override a service's mode or level while it runs"},
+	{"allow", verb_allow, "let the packets of a source pass, or show whose do"},
+	{"deny", verb_deny, "drop the packets of a source, or show whose are"},
+	{"forget", verb_forget, "take a source off the lists"},
 	{"unload", verb_unload, "detach and unpin everything"},
 	{"version", verb_version, "which version this is"},
 };

@@ -9,8 +9,10 @@
 #include "base/cleanup.h"
 #include "base/prefix.h"
 #include "daemon/daemon.h"
+#include "daemon/lists.h"
 #include "daemon/names.h"
 #include "datapath/image.h"
+#include "datapath/lists.h"
 
 static const char *const malformation_names[MALFORMATIONS] = {
 	[MALFORMED_ETHERNET] = "ethernet",
@@ -100,8 +102,9 @@ static json_t *service_document(struct daemon *daemon, unsigned number, struct e
 	if (observer_service(daemon->observer, number, &observed, err) < 0)
 		return NULL;
 	struct sums sums = sums_of(&observed.tallies);
-	json_t *document = json_pack("{s:s,s:s,s:s}", "name", datapath_catalogue(daemon->datapath)->names[number],
-	                             "class", class_names[policy->class], "mode", mode_name(policy->flags & POLICY_OBSERVE));
+	json_t *document =
+		json_pack("{s:s,s:s,s:s}", "name", datapath_catalogue(daemon->datapath)->names[number], "class",
+	                  class_names[policy->class], "mode", mode_name(policy->flags & POLICY_OBSERVE));
 	set_tally(document, "received", &sums.received);
 	set_tally(document, "passed", &sums.passed);
 	set_tally(document, "spilled", &sums.spilled);
@@ -174,6 +177,7 @@ static json_t *feature(const char *name, bool on, const char *why_on, const char
 static json_t *features_document(const struct daemon *daemon)
 {
 	struct datapath_grants grants = datapath_grants(daemon->datapath);
+	struct lists_totals lists = lists_totals(daemon->datapath);
 	size_t count;
 	const struct datapath_link *links = datapath_links(daemon->datapath, &count);
 	const char *generic = NULL;
@@ -185,12 +189,14 @@ static json_t *features_document(const struct daemon *daemon)
 	if (generic)
 		snprintf(why, sizeof(why), "the driver of %s has none: generic mode, several times slower", generic);
 	json_t *features = json_pack(
-		"[o,o,o]", feature("native_xdp", !generic, "every attached driver has it", why),
+		"[o,o,o,o]", feature("native_xdp", !generic, "every attached driver has it", why),
 		feature("frags", grants.frags, "the kernel has XDP for frames in several buffers",
 	                "the kernel has no XDP for frames in several buffers (5.18 brought it): large MTUs are "
 	                "refused"),
 		feature("jiffies", grants.jiffies, "the kernel shows its configuration",
-	                "neither /boot/config-* nor /proc/config.gz can be read: each packet asks the clock"));
+	                "neither /boot/config-* nor /proc/config.gz can be read: each packet asks the clock"),
+		feature("lists", lists.allowed + lists.denied > 0, "prefixes are allowed or denied",
+	                "no prefix is allowed or denied"));
 	struct datapath_tags tags = datapath_tags(daemon->datapath);
 	if (tags.used)
 		json_array_append_new(
@@ -209,14 +215,15 @@ json_t *api_status(struct daemon *daemon, struct error *err)
 		json_decref(malformed);
 		return NULL;
 	}
-	return json_pack("{s:s,s:s,s:s,s:f,s:o,s:o,s:{s:I,s:I,s:I,s:I,s:I},s:{s:b,s:i},s:o,s:o}", "version",
+	return json_pack("{s:s,s:s,s:s,s:f,s:o,s:o,s:{s:I,s:I,s:I,s:I,s:I},s:{s:b,s:i},s:o,s:o,s:o}", "version",
 	                 SPILLWAY_VERSION, "kernel", daemon->kernel, "mode",
 	                 mode_name(daemon->config->mode == CONFIG_OBSERVE), "uptime_seconds",
 	                 floor(daemon_clock_s() - daemon->started_s), "interfaces", interfaces_document(daemon),
 	                 "features", features_document(daemon), "table", "cells", (json_int_t)table.cells, "used",
 	                 (json_int_t)table.used, "newcomers", (json_int_t)table.newcomers, "overflowed",
 	                 (json_int_t)table.overflowed, "bytes", (json_int_t)table.bytes, "controller", "alive", 1,
-	                 "tick_milliseconds", OBSERVER_TICK_S * 1000, "malformed", malformed, "services", services);
+	                 "tick_milliseconds", OBSERVER_TICK_S * 1000, "malformed", malformed, "services", services,
+	                 "lists", api_lists_totals(daemon));
 }
 
 #define USER_TEXT_MAX PREFIX_TEXT_MAX
@@ -261,9 +268,8 @@ static json_t *user_document(struct daemon *daemon, unsigned number, const struc
 	user_text(slot, number, user, text);
 	return json_pack("{s:s,s:s,s:s,s:f,s:f,s:I,s:I,s:I,s:o,s:o}", "service",
 	                 datapath_catalogue(daemon->datapath)->names[number], "user", text, "kind",
-	                 kind_names[user->kind],
-	                 "packets_per_second", user->packets_per_second, "bytes_per_second", user->bytes_per_second,
-	                 "passed_packets", (json_int_t)user->passed_packets, "spilled_packets",
+	                 kind_names[user->kind], "packets_per_second", user->packets_per_second, "bytes_per_second",
+	                 user->bytes_per_second, "passed_packets", (json_int_t)user->passed_packets, "spilled_packets",
 	                 (json_int_t)user->spilled_packets, "shadow_packets", (json_int_t)user->shadow_packets,
 	                 "limit_packets_per_second", pace_number(policy_limit(policy)), "tenured",
 	                 policy->flags & POLICY_CAPACITY ? json_boolean(user->tenured) : json_null());
@@ -325,7 +331,7 @@ static int set_class(struct override *override, const json_t *value, struct erro
 	                                                   [CLASS_CRITICAL] = CONFIG_CRITICAL};
 	const char *name = json_string_value(value);
 
-	for (int class = 0; name && class < CLASSES; class++)
+	for (int class = 0; name && class < CLASSES; class ++)
 		if (strcmp(name, class_names[class]) == 0) {
 			override->has_class = true;
 			override->class = classes[class];
@@ -502,6 +508,13 @@ static int write_host(struct daemon *daemon, FILE *out, bool open_metrics, struc
 	for (int why = 0; why < MALFORMATIONS; why++)
 		fprintf(out, "spillway_malformed_packets_total{kind=\"%s\"} %llu\n", malformation_names[why],
 		        (unsigned long long)malformed[why].packets);
+	struct lists_totals lists = lists_totals(daemon->datapath);
+	metric_head(out, "spillway_list_entries", "gauge", open_metrics, "Prefixes on the lists.");
+	fprintf(out, "spillway_list_entries{list=\"allow\"} %zu\nspillway_list_entries{list=\"deny\"} %zu\n",
+	        lists.allowed, lists.denied);
+	metric_head(out, "spillway_allowed_over_packets_total", "counter", open_metrics,
+	            "Packets from allowed sources beyond the allow list's limit, judged as anybody's.");
+	fprintf(out, "spillway_allowed_over_packets_total %llu\n", (unsigned long long)lists.over_packets);
 	metric_head(out, "spillway_interface_attached", "gauge", open_metrics,
 	            "1 where packets of the interface are judged.");
 	for (size_t i = 0; i < count; i++) {

@@ -13,8 +13,10 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "daemon/interfaces.h"
+#include "daemon/lists.h"
 #include "daemon/server.h"
 #include "datapath/image.h"
+#include "datapath/lists.h"
 
 double daemon_clock_s(void)
 {
@@ -160,6 +162,7 @@ int daemon_reload(struct daemon *daemon, struct error *err)
 {
 	struct evhttp_bound_socket *web = NULL;
 	struct config *config;
+	struct error again;
 
 	int failure = read_config(&daemon->options, &config, err);
 	if (failure)
@@ -169,10 +172,15 @@ int daemon_reload(struct daemon *daemon, struct error *err)
 	if (!failure)
 		failure = attach_all(daemon, config, err);
 	if (!failure)
+		failure = lists_file(daemon->datapath, &config->lists, err);
+	bool filed = !failure;
+	if (!failure)
 		failure = apply(daemon, config, err);
 	if (failure) {
 		server_abandon(daemon->server, web);
 		datapath_allow_generic(daemon->datapath, daemon->config->allow_generic);
+		if (filed && lists_file(daemon->datapath, &daemon->config->lists, &again) < 0)
+			log_error("%s", again.text);
 		detach_unconfigured(daemon, daemon->config);
 		config_free(config);
 		return failure;
@@ -181,6 +189,9 @@ int daemon_reload(struct daemon *daemon, struct error *err)
 	if (config->table_users != daemon->config->table_users)
 		log_warning("table.users: the table keeps its size while it is pinned: 'spillway unload' and 'run' "
 		            "change it");
+	if (config->lists.entries_most != daemon->config->lists.entries_most)
+		log_warning("lists.entries: the lists keep their room while they are pinned: 'spillway unload' and "
+		            "'run' change it");
 	detach_unconfigured(daemon, config);
 	if (!config->allow_generic)
 		warn_of_generic(daemon);
@@ -292,10 +303,13 @@ static int open_datapath(struct daemon *daemon, struct error *err)
 {
 	struct datapath_options options = {.pins = daemon->options.pins,
 	                                   .table_users = daemon->config->table_users,
+	                                   .list_entries = daemon->config->lists.entries_most,
 	                                   .features = image_features(daemon->config),
 	                                   .allow_generic = daemon->config->allow_generic};
 
 	int failure = datapath_open(&daemon->datapath, &options, err);
+	if (!failure)
+		failure = lists_file(daemon->datapath, &daemon->config->lists, err);
 	if (!failure)
 		failure = apply(daemon, daemon->config, err);
 	if (!failure)
@@ -342,10 +356,13 @@ static int serve(struct daemon *daemon, struct error *err)
 {
 	_cleanup_(server_freep) struct server *server = NULL;
 	_cleanup_(interfaces_watch_freep) struct interfaces_watch *watch = NULL;
+	_cleanup_(lists_keeper_freep) struct lists_keeper *keeper = NULL;
 
 	int failure = server_new(&server, daemon, err);
 	if (!failure)
 		failure = interfaces_watch_new(&watch, daemon, err);
+	if (!failure)
+		failure = lists_keeper_new(&keeper, daemon, err);
 	if (failure)
 		return failure;
 	daemon->server = server;

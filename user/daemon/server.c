@@ -16,6 +16,7 @@
 #include "config/config.h"
 #include "daemon/api.h"
 #include "daemon/daemon.h"
+#include "daemon/lists.h"
 
 #define REQUEST_BYTES_MAX 65536
 #define HEADER_BYTES_MAX  16384
@@ -205,6 +206,23 @@ static void on_users(struct evhttp_request *request, void *argument)
 	evhttp_clear_headers(&query);
 }
 
+static void on_lists(struct evhttp_request *request, void *argument)
+{
+	struct server *server = argument;
+	struct evkeyvalq query = {0};
+	struct error err;
+
+	if (!only_reads(request))
+		return;
+	const char *text = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(request));
+	if (text)
+		evhttp_parse_query_str(text, &query);
+	const char *after = text ? evhttp_find_header(&query, "after") : NULL;
+	const char *limit = text ? evhttp_find_header(&query, "limit") : NULL;
+	answer(request, api_lists(server->daemon, after, limit ? strtoul(limit, NULL, 10) : 0, &err), &err);
+	evhttp_clear_headers(&query);
+}
+
 static bool is_post(struct evhttp_request *request)
 {
 	if (evhttp_request_get_command(request) == EVHTTP_REQ_POST)
@@ -227,22 +245,59 @@ static void on_reload(struct evhttp_request *request, void *argument)
 		reply_json(request, 200, json_pack("{s:b}", "reloaded", 1));
 }
 
+/* The document that was posted; NULL where it is no JSON. */
+static json_t *posted(struct evhttp_request *request)
+{
+	struct evbuffer *body = evhttp_request_get_input_buffer(request);
+	size_t size = evbuffer_get_length(body);
+
+	return json_loadb((const char *)evbuffer_pullup(body, -1), size, 0, NULL);
+}
+
 static void on_set(struct evhttp_request *request, void *argument)
 {
 	struct server *server = argument;
-	struct evbuffer *body = evhttp_request_get_input_buffer(request);
 	struct error err;
 
 	if (!is_post(request))
 		return;
-	size_t size = evbuffer_get_length(body);
-	json_t *wish = json_loadb((const char *)evbuffer_pullup(body, -1), size, 0, NULL);
+	json_t *wish = posted(request);
 	int failure = api_set(server->daemon, wish, &err);
 	json_decref(wish);
 	if (failure)
 		reply_error(request, 400, &err);
 	else
 		reply_json(request, 200, json_pack("{s:b}", "set", 1));
+}
+
+static void change_lists(struct evhttp_request *request, struct server *server, enum list list)
+{
+	struct error err;
+
+	if (!is_post(request))
+		return;
+	json_t *wish = posted(request);
+	json_t *done = api_lists_change(server->daemon, list, wish, &err);
+	json_decref(wish);
+	if (done)
+		reply_json(request, 200, done);
+	else
+		reply_error(request, 400, &err);
+}
+
+static void on_allow(struct evhttp_request *request, void *argument)
+{
+	change_lists(request, argument, LIST_ALLOW);
+}
+
+static void on_deny(struct evhttp_request *request, void *argument)
+{
+	change_lists(request, argument, LIST_DENY);
+}
+
+static void on_forget(struct evhttp_request *request, void *argument)
+{
+	change_lists(request, argument, LIST_NONE);
 }
 
 static void stop_now(struct evhttp_request *request, void *argument)
@@ -271,8 +326,12 @@ static const struct route {
 	{"/api/v1/status", on_status, false},
 	{"/api/v1/services", on_services, false},
 	{"/api/v1/users", on_users, false},
+	{"/api/v1/lists", on_lists, false},
 	{"/api/v1/reload", on_reload, true},
 	{"/api/v1/set", on_set, true},
+	{"/api/v1/allow", on_allow, true},
+	{"/api/v1/deny", on_deny, true},
+	{"/api/v1/forget", on_forget, true},
 	{"/api/v1/stop", on_stop, true},
 };
 

@@ -18,7 +18,7 @@ struct observed_user {
 	__u64 key[2]; /* a source is in network order, IPv4 mapped; else what the kind says */
 	enum user_kind kind;
 	bool ipv6;
-	bool tenured; /* has meaning where the service has a capacity */
+	bool tenured;              /* has meaning where the service has a capacity */
 	double packets_per_second; /* offered: passed and spilled */
 	double bytes_per_second;
 	__u64 passed_packets, spilled_packets, shadow_packets;

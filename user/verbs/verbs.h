@@ -19,5 +19,8 @@ int verb_status(int argc, char **argv);
 int verb_services(int argc, char **argv);
 int verb_users(int argc, char **argv);
 int verb_set(int argc, char **argv);
+int verb_allow(int argc, char **argv);
+int verb_deny(int argc, char **argv);
+int verb_forget(int argc, char **argv);
 int verb_unload(int argc, char **argv);
 int verb_version(int argc, char **argv);
