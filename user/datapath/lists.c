@@ -91,7 +91,6 @@ static void filter_publish(struct datapath *dp, const struct list_filter *filter
 		__atomic_store_n(&dp->lists.filter->words[i], filter->words[i], __ATOMIC_RELAXED);
 	for (int family = 0; family < 2; family++)
 		__atomic_store_n(&dp->state->live.list_anchors[family], anchors[family], __ATOMIC_RELEASE);
-	dp->lists.stale = 0;
 }
 
 static void filter_note(struct datapath *dp, const struct list_key *key)
@@ -191,6 +190,7 @@ static void switch_off_when_empty(struct datapath *dp)
 	if (program_load(dp, dp->features & ~FEATURE_LISTS, &err) < 0)
 		log_warning("%s: the program goes on looking at empty lists", err.text);
 	filter_publish(dp, &nothing, no_anchors);
+	dp->lists.stale = 0;
 }
 
 /* Changing -------------------------------------------------------------------------------------------------------- */
@@ -418,17 +418,18 @@ static int pass_begin(struct datapath *dp, struct error *err)
 	if (!dp->lists.pass)
 		return error_set(err, -ENOMEM, "lists: no memory for a pass over them");
 	dp->lists.pass->expires_ns = LIST_FOR_GOOD;
+	dp->lists.stale = 0; /* from here on, those that go during the pass, and may have been met by it */
 	dp->lists.expires_ns = LIST_FOR_GOOD; /* from here on, the earliest of those that are set during the pass */
 	return 0;
 }
 
-/* Takes the verb's word off an entry whose time is over. */
-static void expire(struct datapath *dp, const struct list_key *key)
+/* Takes the verb's word off an entry whose time is over, if nobody has said anything new since. */
+static void expire(struct datapath *dp, const struct list_key *key, __u64 now_ns)
 {
 	struct list_entry before = entry_get(dp, key), after = before;
 
 	after.set = LIST_NONE;
-	if (entry_list(&before) && entry_replace(dp, key, &before, &after) < 0)
+	if (before.set && now_ns >= before.expires_ns && entry_replace(dp, key, &before, &after) < 0)
 		dp->lists.expires_ns = 0; /* again, in the next pass */
 }
 
@@ -440,7 +441,7 @@ static void pass_visit(struct datapath *dp, const struct list_key *key, const st
 	if (entry->set && now_ns >= entry->expires_ns) {
 		pass->cursor_expired = is_last;
 		if (!is_last)
-			expire(dp, key);
+			expire(dp, key, now_ns);
 		if (!is_last && !entry->filed)
 			return;
 	} else if (entry->set && entry->expires_ns < pass->expires_ns) {
@@ -462,7 +463,7 @@ static int pass_piece(struct datapath *dp, struct batch *batch, __u64 now_ns, st
 	pass->begun = true;
 	pass->cursor_expired = false;
 	if (old_expired)
-		expire(dp, &old);
+		expire(dp, &old, now_ns);
 	for (int i = 0; i < read; i++)
 		pass_visit(dp, &batch->keys[i], &batch->entries[i], i + 1 == read, now_ns);
 	return read;
