@@ -177,7 +177,6 @@ static json_t *feature(const char *name, bool on, const char *why_on, const char
 static json_t *features_document(const struct daemon *daemon)
 {
 	struct datapath_grants grants = datapath_grants(daemon->datapath);
-	struct lists_totals lists = lists_totals(daemon->datapath);
 	size_t count;
 	const struct datapath_link *links = datapath_links(daemon->datapath, &count);
 	const char *generic = NULL;
@@ -189,14 +188,12 @@ static json_t *features_document(const struct daemon *daemon)
 	if (generic)
 		snprintf(why, sizeof(why), "the driver of %s has none: generic mode, several times slower", generic);
 	json_t *features = json_pack(
-		"[o,o,o,o]", feature("native_xdp", !generic, "every attached driver has it", why),
+		"[o,o,o]", feature("native_xdp", !generic, "every attached driver has it", why),
 		feature("frags", grants.frags, "the kernel has XDP for frames in several buffers",
 	                "the kernel has no XDP for frames in several buffers (5.18 brought it): large MTUs are "
 	                "refused"),
 		feature("jiffies", grants.jiffies, "the kernel shows its configuration",
-	                "neither /boot/config-* nor /proc/config.gz can be read: each packet asks the clock"),
-		feature("lists", lists.allowed + lists.denied > 0, "prefixes are allowed or denied",
-	                "no prefix is allowed or denied"));
+	                "neither /boot/config-* nor /proc/config.gz can be read: each packet asks the clock"));
 	struct datapath_tags tags = datapath_tags(daemon->datapath);
 	if (tags.used)
 		json_array_append_new(

@@ -124,7 +124,7 @@ struct lists_keeper {
 	struct event *timer;
 };
 
-static void keeper_wait(struct lists_keeper *keeper, int milliseconds)
+static void keeper_wait(struct lists_keeper *keeper, long milliseconds)
 {
 	struct timeval wait = {.tv_sec = milliseconds / 1000, .tv_usec = milliseconds % 1000 * 1000};
 

@@ -80,8 +80,9 @@ static void filter_add(struct list_filter *filter, __u32 anchors[2], __u64 hash_
 	while (list_anchor_length(!prefix.ipv4, anchor) > key->length)
 		anchor--;
 	__u32 bit = list_filter_bit(hash_key, address, !prefix.ipv4, anchor);
-	__atomic_fetch_or(&filter->words[bit / 64], 1ULL << (bit % 64), __ATOMIC_RELAXED);
-	__atomic_fetch_or(&anchors[!prefix.ipv4], 1U << anchor, __ATOMIC_RELEASE);
+	/* Nobody else writes, and the system call that brings the entry itself comes after. */
+	filter->words[bit / 64] |= 1ULL << (bit % 64);
+	anchors[!prefix.ipv4] |= 1U << anchor;
 }
 
 /* Puts a filter in the place of the one that is at work. Bits that both have are never away in between. */
@@ -521,7 +522,9 @@ int lists_adopt(struct datapath *dp, struct error *err)
 {
 	struct lists *lists = &dp->lists;
 	_cleanup_free_ struct batch *batch = calloc(1, sizeof(*batch));
-	int failure = batch ? pass_begin(dp, err) : error_set(err, -ENOMEM, "lists: no memory");
+	if (!batch)
+		return error_set(err, -ENOMEM, "lists: no memory");
+	int failure = pass_begin(dp, err);
 	if (failure)
 		return failure;
 

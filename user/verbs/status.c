@@ -41,7 +41,7 @@ static void print_features_off(const json_t *features)
 
 static void print_status(const json_t *status)
 {
-	const json_t *table = json_object_get(status, "table");
+	const json_t *table = json_object_get(status, "table"), *lists = json_object_get(status, "lists");
 	char cells[32], used[32], bytes[32];
 
 	units_format_count(json_number_value(json_object_get(table, "cells")), cells, sizeof(cells));
@@ -51,6 +51,8 @@ static void print_status(const json_t *status)
 	       json_string_value(json_object_get(status, "kernel")), json_string_value(json_object_get(status, "mode")),
 	       json_number_value(json_object_get(status, "uptime_seconds")));
 	printf("table: %s cells, %s used, %s of kernel memory\n", cells, used, bytes);
+	printf("lists: %.0f prefixes allowed, %.0f denied\n", json_number_value(json_object_get(lists, "allowed")),
+	       json_number_value(json_object_get(lists, "denied")));
 	print_features_off(json_object_get(status, "features"));
 	putchar('\n');
 	table_print(json_object_get(status, "interfaces"), interface_columns,
