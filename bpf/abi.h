@@ -197,6 +197,7 @@ struct live {
 	__u32 features;             /* FEATURE_* that the active policy uses */
 	__u32 relax_after;          /* a level older than that (>> SECOND_SHIFT) no longer counts */
 	__u32 list_anchors[2];      /* [ipv6]: which of the family's anchors any entry of the lists has */
+	__u32 list_generation;      /* of the lists' content: another one after each change */
 } CACHE_ALIGNED;
 
 /* A level in one word, so that it is never torn: the increment in nanoseconds above the time (>> SECOND_SHIFT) at which
@@ -357,4 +358,16 @@ struct list_entry {
 
 struct list_filter {
 	__u64 words[1 << (LIST_FILTER_BITS - 6)];
+};
+
+/* What the trie has said about an address, so that a flood from listed ones asks it but once for each: direct-mapped,
+ * overwritten by whoever comes next. `word` holds until when the answer is good above the list in LIST_WORD_BITS;
+ * `check` is its exclusive or with the address's hash, which has the generation in it: words of two writers, or of
+ * another time, do not match. */
+#define LIST_MEMORY_BITS 18 /* of an index: 4 MiB */
+#define LIST_WORD_BITS   2
+
+struct list_memory {
+	__u64 check;
+	__u64 word;
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* The allow/deny step: is the packet's source on a list? The longest prefix that says anything counts, whichever list
- * it is on. Most packets are on none, and learn so from a load or two in a filter; the others ask the trie.
+ * it is on. Most packets are on none, and learn so from a load or two in a filter; the others ask the trie, whose
+ * answer is remembered.
  *
  * What is allowed passes without a meter, as long as the allow list as a whole is within its limit: its addresses can
  * be forged like any others. Beyond that limit a packet is judged as anybody's. */
@@ -28,6 +29,13 @@ struct {
 	__type(key, __u32);
 	__type(value, struct list_filter);
 } list_filters SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << LIST_MEMORY_BITS);
+	__type(key, __u32);
+	__type(value, struct list_memory);
+} list_memories SEC(".maps");
 
 struct address {
 	__u64 halves[2]; /* as in struct packet */
@@ -62,12 +70,14 @@ static __always_inline bool list_suspects(const __u64 address[2], __u32 ipv6)
 	            : list_filter_hit(&state.live, filter, address, 0);
 }
 
-/* The list that an address is on. Families keep apart: an IPv6 prefix around ::ffff:0:0/96 holds no IPv4, and an IPv6
- * packet that claims such a source is none. */
-static __always_inline enum list list_find(const __u64 address[2], __u32 ipv6)
+#define LIST_WORD(until_ns, list) ((until_ns) << LIST_WORD_BITS | (list))
+#define LIST_WORD_FOR_GOOD        (LIST_FOR_GOOD >> LIST_WORD_BITS)
+
+/* The list that an address is on, as a word. Families keep apart: an IPv6 prefix around ::ffff:0:0/96 holds no IPv4,
+ * and an IPv6 packet that claims such a source is none. */
+static __always_inline __u64 list_find(const __u64 address[2], __u32 ipv6, __u64 now)
 {
 	struct list_key key;
-	__u64 now = clock_ns();
 	bool mapped = !address[0] && (__u32)address[1] == IPV4_MAPPED;
 
 	__builtin_memcpy(key.address, address, sizeof(key.address));
@@ -75,13 +85,39 @@ static __always_inline enum list list_find(const __u64 address[2], __u32 ipv6)
 	for (int shorter = 0; shorter <= LIST_ADDRESS_BITS; shorter++) {
 		const struct list_entry *entry = bpf_map_lookup_elem(&lists, &key);
 		if (!entry || (!ipv6 && entry->length < LIST_IPV4))
-			return LIST_NONE;
-		__u32 list = entry->set && now < entry->expires_ns ? entry->set : entry->filed;
-		if (list || !entry->length)
-			return list;
+			break;
+		if (entry->set && now < entry->expires_ns)
+			return LIST_WORD(entry->expires_ns == LIST_FOR_GOOD ? LIST_WORD_FOR_GOOD : entry->expires_ns,
+			                 entry->set);
+		if (entry->filed)
+			return LIST_WORD(LIST_WORD_FOR_GOOD, entry->filed);
+		if (!entry->length)
+			break;
 		key.length = entry->length - 1;
 	}
-	return LIST_NONE;
+	return LIST_WORD(LIST_WORD_FOR_GOOD, LIST_NONE);
+}
+
+/* The same, from memory where it is there. The generation is read before the trie: should that change in between, what
+ * is written down is of a time that is past. */
+static __always_inline enum list list_recall(const __u64 address[2], __u32 ipv6)
+{
+	__u64 now = clock_ns(), key = state.live.hash_keys[LIST_HASH_KEY];
+	__u64 generation = *(const volatile __u32 *)&state.live.list_generation;
+	__u64 hash = (address[0] ^ (generation << 1 | ipv6) * key) * key; /* spread, lest it pass for another address */
+	hash = (hash ^ hash >> 32 ^ address[1]) * key;
+	__u32 index = hash >> (64 - LIST_MEMORY_BITS);
+	struct list_memory *memory = bpf_map_lookup_elem(&list_memories, &index);
+	if (!memory)
+		return LIST_NONE;
+
+	__u64 word = *(volatile __u64 *)&memory->word;
+	if ((*(volatile __u64 *)&memory->check ^ word) != hash || now >= word >> LIST_WORD_BITS) {
+		word = list_find(address, ipv6, now);
+		*(volatile __u64 *)&memory->word = word;
+		*(volatile __u64 *)&memory->check = word ^ hash;
+	}
+	return word & ((1 << LIST_WORD_BITS) - 1);
 }
 
 static __always_inline bool list_within_allowance(const struct policy_slot *slot)
@@ -103,7 +139,7 @@ __noinline int list_judge(const struct address *source, __u32 ipv6, __u32 active
 
 	if (likely(!list_suspects(source->halves, ipv6)))
 		return LIST_NONE;
-	enum list list = list_find(source->halves, ipv6);
+	enum list list = list_recall(source->halves, ipv6);
 	return list == LIST_ALLOW && !list_within_allowance(&state.policies[LIVE_POLICY_SLOT(active)]) ? LIST_NONE
 	                                                                                               : list;
 }

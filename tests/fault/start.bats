@@ -49,7 +49,7 @@ disturbed() {
 		start
 		attached
 		assert_counts
-		assert_equal "$(ls "$SPILLWAY_PINS" | wc -l)" 12
+		assert_equal "$(ls "$SPILLWAY_PINS" | wc -l)" 13
 		unload
 		steps=$((steps + 1))
 	done < <(steps 'bpf\(BPF_(OBJ_PIN|LINK_CREATE|PROG_TEST_RUN|MAP_UPDATE_ELEM)|^(flock|bind|unlink) |^mkdir 1 ')

@@ -103,6 +103,12 @@ static void filter_note(struct datapath *dp, const struct list_key *key)
 		filter_add(&dp->lists.pass->filter, dp->lists.pass->anchors, hash_key, key);
 }
 
+/* What the packet path remembers of the trie is no longer true. */
+static void memory_void(struct datapath *dp)
+{
+	__atomic_fetch_add(&dp->state->live.list_generation, 1, __ATOMIC_RELEASE);
+}
+
 /* Entries --------------------------------------------------------------------------------------------------------- */
 
 static size_t entries_count(const struct datapath *dp)
@@ -260,6 +266,7 @@ int lists_set(struct datapath *dp, enum list list, const struct prefix *prefixes
 			break;
 		}
 	}
+	memory_void(dp);
 	switch_off_when_empty(dp);
 	return failure;
 }
@@ -329,8 +336,10 @@ int lists_file(struct datapath *dp, const struct config_lists *config, struct er
 		return failure;
 	}
 	failure = refile(dp, lists->filed, lists->filed_count, config->entries, config->count);
-	if (failure) {
+	if (failure)
 		refile(dp, config->entries, config->count, lists->filed, lists->filed_count);
+	memory_void(dp);
+	if (failure) {
 		switch_off_when_empty(dp);
 		free(filed);
 		return error_set(err, failure,
