@@ -72,7 +72,7 @@ in_own_mounts() {
 		"$SPILLWAY" unload && wait'
 	assert_success
 	assert_line --regexp "^bpf .*mode=700"
-	assert_line 12
+	assert_line "$(wc -l <"$DIR/whole")"
 }
 
 @test "F11: what cannot hold pins is refused with the cause" {
