@@ -16,6 +16,23 @@
 
 static const char *const list_names[LISTS] = {[LIST_ALLOW] = "allow", [LIST_DENY] = "deny"};
 
+static int compare_prefixes(const void *a, const void *b)
+{
+	return prefix_compare(a, b);
+}
+
+/* In order, and each once. Returns how many are left. */
+static size_t prefixes_settle(struct prefix *prefixes, size_t count)
+{
+	size_t kept = 0;
+
+	qsort(prefixes, count, sizeof(*prefixes), compare_prefixes);
+	for (size_t i = 0; i < count; i++)
+		if (!kept || prefix_compare(&prefixes[kept - 1], &prefixes[i]) != 0)
+			prefixes[kept++] = prefixes[i];
+	return kept;
+}
+
 static int read_prefixes(const json_t *list, struct prefix **out, size_t *out_count, struct error *err)
 {
 	size_t count = json_array_size(list);
@@ -33,8 +50,8 @@ static int read_prefixes(const json_t *list, struct prefix **out, size_t *out_co
 		if (failure)
 			return failure;
 	}
+	*out_count = prefixes_settle(prefixes, count);
 	*out = TAKE_PTR(prefixes);
-	*out_count = count;
 	return 0;
 }
 

@@ -210,62 +210,86 @@ static int error_room(struct error *err, size_t added, size_t room)
 	                 room, added);
 }
 
-int lists_check(struct datapath *dp, enum list list, const struct prefix *prefixes, size_t count, size_t *added,
-                struct error *err)
+/* Reads what is there of each prefix into `before`, and says whether the change can be made and how many entries it
+ * would add. */
+static int change_prepare(struct datapath *dp, enum list list, const struct prefix *prefixes, size_t count,
+                          struct list_entry *before, __u64 now_ns, size_t *added, struct error *err)
 {
 	size_t newcomers = 0, room = lists_totals(dp).room;
-	__u64 now_ns;
 
-	int failure = datapath_clock(dp, &now_ns, err);
-	if (failure)
-		return failure;
 	for (size_t i = 0; i < count; i++) {
 		struct list_key key = key_of(&prefixes[i]);
-		struct list_entry entry = entry_get(dp, &key);
-		if (list == LIST_NONE && entry_list_at(&entry, now_ns) == LIST_NONE) {
+		before[i] = entry_get(dp, &key);
+		if (list == LIST_NONE && entry_list_at(&before[i], now_ns) == LIST_NONE) {
 			char text[PREFIX_TEXT_MAX];
 			prefix_format(&prefixes[i], text);
 			return error_set(err, -ENOENT,
 			                 "%s: is on no list: 'spillway allow' and 'spillway deny' show them", text);
 		}
-		newcomers += list != LIST_NONE && entry_list(&entry) == LIST_NONE;
+		newcomers += list != LIST_NONE && entry_list(&before[i]) == LIST_NONE;
 	}
 	*added = newcomers;
 	return newcomers > room ? error_room(err, newcomers, room) : 0;
 }
 
+/* The same with the time and room for what is read, which is then the caller's. */
+static int change_begin(struct datapath *dp, enum list list, const struct prefix *prefixes, size_t count,
+                        struct list_entry **before, __u64 *now_ns, size_t *added, struct error *err)
+{
+	int failure = datapath_clock(dp, now_ns, err);
+	if (failure)
+		return failure;
+	*before = calloc(count + 1, sizeof(**before));
+	if (!*before)
+		return error_set(err, -ENOMEM, "lists: no memory");
+	return change_prepare(dp, list, prefixes, count, *before, *now_ns, added, err);
+}
+
+int lists_check(struct datapath *dp, enum list list, const struct prefix *prefixes, size_t count, size_t *added,
+                struct error *err)
+{
+	_cleanup_free_ struct list_entry *before = NULL;
+	__u64 now_ns = 0;
+
+	return change_begin(dp, list, prefixes, count, &before, &now_ns, added, err);
+}
+
+static int change_apply(struct datapath *dp, enum list list, const struct prefix *prefixes, size_t count,
+                        const struct list_entry *before, __u64 expires_ns, struct error *err)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct list_key key = key_of(&prefixes[i]);
+		struct list_entry after = {.length = before[i].length};
+		if (list != LIST_NONE)
+			after = (struct list_entry){.length = before[i].length,
+			                            .filed = before[i].filed,
+			                            .set = (__u8)list,
+			                            .expires_ns = expires_ns};
+		int failure = entry_replace(dp, &key, &before[i], &after);
+		if (failure) {
+			char text[PREFIX_TEXT_MAX];
+			prefix_format(&prefixes[i], text);
+			return error_set(err, failure,
+			                 "%s: the kernel refuses it: %s; the %zu prefixes before it are done", text,
+			                 strerror(-failure), i);
+		}
+	}
+	return 0;
+}
+
 int lists_set(struct datapath *dp, enum list list, const struct prefix *prefixes, size_t count, uint64_t for_ns,
               struct error *err)
 {
+	_cleanup_free_ struct list_entry *before = NULL;
+	__u64 now_ns = 0;
 	size_t added;
-	__u64 now_ns;
-	int failure = 0;
 
-	if (list == LIST_NONE || count > lists_totals(dp).room)
-		failure = lists_check(dp, list, prefixes, count, &added, err);
-	if (!failure)
-		failure = datapath_clock(dp, &now_ns, err);
+	int failure = change_begin(dp, list, prefixes, count, &before, &now_ns, &added, err);
 	if (!failure && list != LIST_NONE && count)
 		failure = switch_on(dp, err);
 	if (failure)
 		return failure;
-	for (size_t i = 0; i < count; i++) {
-		struct list_key key = key_of(&prefixes[i]);
-		struct list_entry before = entry_get(dp, &key), after = {.length = before.length};
-		if (list != LIST_NONE) {
-			after.filed = before.filed;
-			after.set = (__u8)list;
-			after.expires_ns = for_ns ? now_ns + for_ns : LIST_FOR_GOOD;
-		}
-		failure = entry_replace(dp, &key, &before, &after);
-		if (failure) {
-			char text[PREFIX_TEXT_MAX];
-			prefix_format(&prefixes[i], text);
-			error_set(err, failure, "%s: the kernel refuses it: %s; the %zu prefixes before it are done",
-			          text, strerror(-failure), i);
-			break;
-		}
-	}
+	failure = change_apply(dp, list, prefixes, count, before, for_ns ? now_ns + for_ns : LIST_FOR_GOOD, err);
 	memory_void(dp);
 	switch_off_when_empty(dp);
 	return failure;

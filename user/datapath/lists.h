@@ -27,9 +27,9 @@ struct lists_totals {
 	uint64_t over_packets;  /* from allowed sources, beyond the allow list's limit */
 };
 
-/* Puts prefixes on a list for `for_ns` (0: for good), in place of what any verb said of them before; LIST_NONE takes
- * them off, whoever put them there. All or none: -ENOENT names the first that is not there to be taken off, -ENOSPC
- * says how much room there is. -ENOMEM, from the kernel, says how many were done. */
+/* Puts prefixes, each once, on a list for `for_ns` (0: for good), in place of what any verb said of them before;
+ * LIST_NONE takes them off, whoever put them there. All or none: -ENOENT names the first that is not there to be taken
+ * off, -ENOSPC says how much room there is. -ENOMEM, from the kernel, says how many were done. */
 int lists_set(struct datapath *dp, enum list list, const struct prefix *prefixes, size_t count, uint64_t for_ns,
               struct error *err);
 
