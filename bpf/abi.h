@@ -144,9 +144,64 @@ struct policy_slot {
 	__u32 other_denied_flags;      /* POLICY_OBSERVE: what is denied and counts for `other` is shadowed */
 	__u64 allowed_increment_ns;    /* of the allow list as a whole */
 	__u64 allowed_tolerance_ns;
+	__u32 tenant_roots[2]; /* [ipv6]: the leaf at which the search for a source's tenant begins */
+	__u32 tenants;         /* which entry of the map `tenants` goes with this slot */
 } CACHE_ALIGNED;
 
 #define MALFORMED_PASSES (1U << 1)
+
+/* Tenants: from a source address to whose it is ------------------------------------------------------------------ */
+
+#define SHARE_SHIFT 20
+#define SHARE_ONE   (1U << SHARE_SHIFT)
+
+/* What the packet path needs of a tenant. */
+struct tenant {
+	__u64 key;   /* made of its name, so that it is the same user after a reload */
+	__u32 share; /* of what a packet costs a user of weight 1, in SHARE_ONEths: the weight's reciprocal */
+	__u8 class;  /* enum service_class; CLASSES: the service's */
+};
+
+/* A trie of a byte or more a step, whose nodes are as small as what is in them (after the adaptive radix tree; Leis,
+ * Kemper and Neumann, 2013). A leaf is what it leads to above a number: of a tenant, 0 for none, or of the line at
+ * which a node begins. */
+enum tenant_leaf {
+	LEAF_TENANT,
+	LEAF_DENSE,   /* 16 lines: a leaf for each value of the next byte */
+	LEAF_SPARSE,  /* one line: a leaf for each run of values */
+	LEAF_PAIR,    /* one line: a leaf for each run of values of the next two bytes */
+	LEAF_COMPARE, /* one line: many bits that must be the same */
+};
+#define LEAF_KIND_SHIFT   29
+#define LEAF_OF(kind, at) ((__u32)(kind) << LEAF_KIND_SHIFT | (at))
+#define LEAF_KIND(leaf)   ((leaf) >> LEAF_KIND_SHIFT)
+#define LEAF_AT(leaf)     ((leaf) & ((1U << LEAF_KIND_SHIFT) - 1))
+#define DENSE_LEAVES      16 /* in a line */
+#define SPARSE_LEAVES     12
+#define PAIR_LEAVES       10
+#define TENANTS_IN_LINE   4
+#define TENANT_STEPS_MAX  16 /* each takes a byte of the address at least, and none begins behind the last */
+
+/* The unit of a tenants' map: a cache line. The tenants themselves, by number, are in the first ones. */
+union tenant_line {
+	struct tenant tenants[TENANTS_IN_LINE];
+	__u32 dense[DENSE_LEAVES];
+	struct {
+		__u64 ends[2]; /* bytes: the last value of each run but the last, in order; then 255 */
+		__u32 leaves[SPARSE_LEAVES];
+	} sparse;
+	struct {
+		__u64 ends[3]; /* the same in halves of a word; then 65535 */
+		__u32 leaves[PAIR_LEAVES];
+	} pair;
+	struct {
+		__u64 value[2], mask[2]; /* network order */
+		__u32 same, other;       /* leaves */
+		__u32 byte;              /* at which the search goes on */
+	} compare;
+} CACHE_ALIGNED;
+
+#define TENANT_LINES 262144 /* 16 MiB; 100,000 prefixes at random take 9 at the most */
 
 /* The classifier: from port and destination to a service ---------------------------------------------------------- */
 

@@ -166,6 +166,7 @@ struct metered {
 	__u32 set_index;
 	__u32 tag;
 	__u32 bytes;
+	__u32 share;
 	__u8 kind;
 	__u8 ipv6;
 	__u8 rank; /* as a newcomer */
@@ -179,6 +180,7 @@ struct metered {
 	 .set_index = index,                                      \
 	 .tag = (user)->tag,                                      \
 	 .bytes = (packet)->bytes,                                \
+	 .share = (user)->share,                                  \
 	 .kind = (user)->kind,                                    \
 	 .ipv6 = (packet)->ipv6,                                  \
 	 .rank = ranked,                                          \
@@ -334,42 +336,48 @@ static __always_inline bool gauge_charge(__u64 *tat_ns, __u64 increment_ns, __u6
 	return true;
 }
 
-static __always_inline __u64 byte_cost(const struct policy *policy, __u64 bytes)
+static __always_inline __u64 byte_cost(const struct policy *policy, const struct metered *metered, __u64 bytes)
 {
-	return bytes * policy->byte_increment >> BYTE_SHIFT;
+	return user_cost(metered->share, bytes * policy->byte_increment >> BYTE_SHIFT);
+}
+
+static __always_inline __u64 connection_cost(const struct policy *policy, const struct metered *metered)
+{
+	return user_cost(metered->share, policy->connection_increment_ns);
 }
 
 /* Charges bytes, and a connection where the packet opens one: both, or what is over and nothing. */
 static __always_inline int gauges_charge(struct set_gauges *gauges, __u32 cell, const struct policy *policy,
                                          const struct metered *metered)
 {
-	if (metered->connects &&
-	    !gauge_charge(&gauges->connections_tat_ns[cell], policy->connection_increment_ns,
-	                  policy->connection_increment_ns, policy->connection_tolerance_ns, metered->now_ns))
+	__u64 connection_ns = connection_cost(policy, metered);
+
+	if (metered->connects && !gauge_charge(&gauges->connections_tat_ns[cell], connection_ns, connection_ns,
+	                                       policy->connection_tolerance_ns, metered->now_ns))
 		return OUTCOME_SPILLED + REASON_USER_CONNECTIONS;
-	if (gauge_charge(&gauges->bytes_tat_ns[cell], byte_cost(policy, metered->bytes),
-	                 byte_cost(policy, FRAME_BYTES_MOST), policy->byte_tolerance_ns, metered->now_ns))
+	if (gauge_charge(&gauges->bytes_tat_ns[cell], byte_cost(policy, metered, metered->bytes),
+	                 byte_cost(policy, metered, FRAME_BYTES_MOST), policy->byte_tolerance_ns, metered->now_ns))
 		return OUTCOME_PASSED;
 	if (metered->connects)
-		__sync_fetch_and_sub(&gauges->connections_tat_ns[cell], policy->connection_increment_ns);
+		__sync_fetch_and_sub(&gauges->connections_tat_ns[cell], connection_ns);
 	return OUTCOME_SPILLED + REASON_USER_BYTES;
 }
 
 static __always_inline void gauges_refund(struct set_gauges *gauges, __u32 cell, const struct policy *policy,
                                           const struct metered *metered)
 {
-	__sync_fetch_and_sub(&gauges->bytes_tat_ns[cell], byte_cost(policy, metered->bytes));
+	__sync_fetch_and_sub(&gauges->bytes_tat_ns[cell], byte_cost(policy, metered, metered->bytes));
 	if (metered->connects)
-		__sync_fetch_and_sub(&gauges->connections_tat_ns[cell], policy->connection_increment_ns);
+		__sync_fetch_and_sub(&gauges->connections_tat_ns[cell], connection_cost(policy, metered));
 }
 
 /* A newcomer's gauges: nothing of the cell's old user is left. */
 static __always_inline void gauges_open(struct set_gauges *gauges, __u32 cell, const struct policy *policy,
                                         const struct metered *metered)
 {
-	gauges->bytes_tat_ns[cell] = metered->now_ns + byte_cost(policy, metered->bytes);
+	gauges->bytes_tat_ns[cell] = metered->now_ns + byte_cost(policy, metered, metered->bytes);
 	gauges->connections_tat_ns[cell] =
-		metered->connects ? metered->now_ns + policy->connection_increment_ns : metered->now_ns;
+		metered->connects ? metered->now_ns + connection_cost(policy, metered) : metered->now_ns;
 }
 
 /* The gauges of a set where the service has such limits, else NULL. */
@@ -510,7 +518,7 @@ static __always_inline __u32 meter_judge(struct xdp_md *ctx, const struct policy
 	if (!set)
 		return OUTCOME_PASSED;
 
-	__u64 now = clock_ns(), increment = meter_increment(live, policy, number, now);
+	__u64 now = clock_ns(), increment = user_cost(user->share, meter_increment(live, policy, number, now));
 	struct capacity_state *capacity = meter_capacity_of(policy);
 	bool connects = FEATURE(FEATURE_GAUGES | FEATURE_CAPACITY) && packet_connects(ctx, packet);
 	__u32 rank = FEATURE(FEATURE_CAPACITY) ? RANK_OF_CLASS(user->class) + (connects ? 0 : RANK_ESTABLISHED) : 0;

@@ -7,11 +7,13 @@
 #include "features.h"
 #include "packet.h"
 #include "tagged.h"
+#include "tenant.h"
 
 struct user {
 	__u64 key[2]; /* what names the user: for its source, the address cut to the service's prefix, network order */
 	__u32 set;    /* index of the user's set, before the mask */
 	__u32 tag;    /* marks the user's cell there; never 0 */
+	__u32 share;  /* of what a packet costs, in SHARE_ONEths */
 	__u8 kind;    /* enum user_kind */
 	__u8 class;   /* enum service_class */
 };
@@ -83,6 +85,31 @@ static __always_inline void user_from_tag(struct xdp_md *ctx, const struct packe
 	user->kind = USER_TAG;
 }
 
+static __always_inline void user_from_tenant(const struct policy_slot *slot, const struct packet *packet,
+                                             struct user *user)
+{
+	struct tenant_search search = {.address = {packet->source[0], packet->source[1]},
+	                               .lines = slot->tenants,
+	                               .leaf = slot->tenant_roots[packet->ipv6 & 1],
+	                               .byte = packet->ipv6 ? 0 : IPV4_BYTE};
+
+	if (!tenant_walk(&search))
+		return;
+	user->key[0] = search.found.key;
+	user->key[1] = 0;
+	user->kind = USER_TENANT;
+	user->share = search.found.share;
+	if (search.found.class < CLASSES)
+		user->class = search.found.class;
+}
+
+/* What something costs this user that costs one of weight 1 so many nanoseconds. It fits: the configuration allows no
+ * packet to cost anybody more than 2^40 ns. */
+static __always_inline __u64 user_cost(__u32 share, __u64 nanoseconds)
+{
+	return FEATURE(FEATURE_TENANTS) ? (nanoseconds * share + SHARE_ONE / 2) >> SHARE_SHIFT : nanoseconds;
+}
+
 /* Says whose the packet is: by the service's kind of user, else by its source. */
 static __always_inline void user_identify(struct xdp_md *ctx, const struct live *live, const struct policy_slot *slot,
                                           __u32 number, const struct packet *packet, struct user *user)
@@ -92,10 +119,13 @@ static __always_inline void user_identify(struct xdp_md *ctx, const struct live 
 
 	*user = (struct user){.key = {packet->source[0] & mask[0], packet->source[1] & mask[1]},
 	                      .kind = USER_SOURCE,
+	                      .share = SHARE_ONE,
 	                      .class = policy->class};
 	if (FEATURE(FEATURE_PAYLOAD) && policy->kind == USER_PAYLOAD)
 		user_from_payload(ctx, packet, policy, slot->payload_spans[number], user);
 	if (FEATURE(FEATURE_TAGS) && policy->kind == USER_TAG)
 		user_from_tag(ctx, packet, user);
+	if (FEATURE(FEATURE_TENANTS) && policy->kind == USER_TENANT)
+		user_from_tenant(slot, packet, user);
 	user_locate(live, policy, user);
 }

@@ -78,7 +78,7 @@ metric() {
 	send 10.0.0.8 ffff0a1b2c3deeee 5
 	within 5 is 10 user 0a1b2c3d passed_packets
 	assert_equal "$(user 0a1b2c3d kind)" '"payload"'
-	assert_equal "$("$SPILLWAY" users --json | jq length)" 1
+	assert_equal "$("$SPILLWAY" users --service dns --json | jq length)" 1
 }
 
 @test "services and metrics tell class and capacity" {
@@ -111,4 +111,89 @@ metric() {
 	run -1 "$SPILLWAY" set dns capacity=0.5
 	assert_output --partial "from 1 to 100M"
 	run -2 "$SPILLWAY" set dns capacity=many
+}
+
+# from PREFIX USERS COUNT: packets from so many addresses, at a pace that loses none on the way.
+from() {
+	nsenter --net="/run/netns/$NS" "$TRAFFIC" --interface attack --destination-mac 02:00:00:00:00:01 \
+		--destination 192.0.2.1 --port 53 --sources "$1" --users "$2" --distribution sequence --count "$3" \
+		--rate 20000 >/dev/null
+}
+
+# The number of users that are sources.
+sources() {
+	"$SPILLWAY" users --service dns --limit 100 --json | jq '[.[] | select(.kind == "source")] | length'
+}
+
+# named METRIC: whether there is one.
+named() {
+	[ -n "$(metric "$1")" ]
+}
+
+# arrived N: whether all have arrived.
+arrived() {
+	is "$1" service received_packets
+}
+
+@test "a tenant from fifty addresses is held to one limit, fifty addresses without a tenant have each their own" {
+	config | sed '/^services:/,$d' >"$CONFIG"
+	printf '%s\n' 10.1.0.0/16 '# and' '2001:db8::/32' >"$DIR/acme.txt"
+	cat >>"$CONFIG" <<-END
+		tenants:
+		  - {name: acme, prefixes_file: acme.txt, weight: 4}
+		  - {name: small, prefixes: [10.2.0.0/24], weight: 0.5}
+		services:
+		  - {name: dns, protocol: udp, ports: [53], user: {kind: tenant}, limit: {packets_per_second: 10, burst: 100}}
+	END
+	run -0 "$SPILLWAY" check "$CONFIG"
+	assert_output --partial "2 tenants"
+	start
+	# 99 packets of burst at ten a second are 9.9 s: of acme 396, and one; the test takes some seconds, at 40 a second.
+	from 10.1.0.0/24 50 2500
+	within 10 arrived 2500
+	within 5 is '"tenant"' user acme kind
+	assert [ "$(service passed_packets)" -ge 397 ]
+	assert [ "$(service passed_packets)" -le 600 ]
+	assert_equal "$(user acme passed_packets)" "$(service passed_packets)"
+	assert_equal "$(user acme limit_packets_per_second)" 40
+	assert_equal "$("$SPILLWAY" users --service dns --json | jq length)" 1
+	# Without a tenant, each of fifty has fifty packets.
+	local before
+	before=$(service passed_packets)
+	from 10.3.0.0/24 50 2500
+	within 10 arrived 5000
+	within 5 is 50 sources
+	assert_equal "$(($(service passed_packets) - before))" 2500
+	from 10.2.0.0/24 50 10
+	within 5 is 5 user small limit_packets_per_second
+	from 10.1.0.0/24 50 10
+	within 5 named 'spillway_user_packets_per_second{service="dns",user="acme"}'
+}
+
+@test "tenants change with a reload, whole or not at all, and a tenant keeps what it has used" {
+	config | sed '/^services:/,$d' >"$CONFIG.head"
+	cat >"$CONFIG.tail" <<-END
+		services:
+		  - {name: dns, protocol: udp, ports: [53], user: {kind: tenant}, limit: {packets_per_second: 0.1, burst: 90}}
+	END
+	echo 'tenants: [{name: acme, prefixes: [10.1.0.0/16]}]' | cat "$CONFIG.head" - "$CONFIG.tail" >"$CONFIG"
+	start
+	from 10.1.0.0/24 50 200
+	within 10 arrived 200
+	local passed
+	passed=$(service passed_packets)
+	assert [ "$passed" -ge 90 ]
+	assert [ "$passed" -le 95 ]
+	seq 100 | sed 's|.*|10.0.&.0/24|; 77s|/24|/33|' >"$DIR/list"
+	echo 'tenants: [{name: acme, prefixes_file: list}]' | cat "$CONFIG.head" - "$CONFIG.tail" >"$CONFIG"
+	run -1 "$SPILLWAY" reload
+	assert_output --partial "list:77: '10.0.77.0/33'"
+	sed -i 's|/33|/24|' "$DIR/list"
+	run -0 "$SPILLWAY" reload
+	from 10.0.5.0/24 50 100
+	within 10 arrived 300
+	assert [ "$(($(service passed_packets) - passed))" -le 5 ]
+	from 10.1.0.0/24 50 100
+	within 10 arrived 400
+	assert [ "$(($(service passed_packets) - passed))" -ge 100 ]
 }

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "config/lists.h"
 #include "config/schema.h"
 #include "config/services.h"
+#include "config/tenants.h"
 
 #define TABLE_USERS_DEFAULT   1000000
 #define METRICS_USERS_DEFAULT 10
@@ -21,7 +23,8 @@
 struct file_reading {
 	struct config *config;
 	struct service_places *places;
-	int failure; /* -ENOMEM, or 0 */
+	const char *directory; /* of the file; NULL: the working directory */
+	int failure;           /* -ENOMEM, or 0 */
 };
 
 static void file_reading_release(struct file_reading *file)
@@ -235,6 +238,13 @@ static void read_services(struct reading *reading, const yaml_node_t *node, void
 		file->failure = -ENOMEM;
 }
 
+static void read_tenants(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	struct file_reading *file = target;
+	if (tenants_read(reading, node, file->config) < 0)
+		file->failure = -ENOMEM;
+}
+
 static const struct schema_key file_keys[] = {
 	{"interfaces", read_interfaces, false},
 	{"mode", read_mode, false},
@@ -245,7 +255,7 @@ static const struct schema_key file_keys[] = {
 	{"table", read_table, false},
 	{"metrics", read_metrics, false},
 	{"tags", read_tags, false},
-	{"tenants", NULL, false},
+	{"tenants", read_tenants, false},
 	{"allow", read_allow, false},
 	{"deny", read_deny, false},
 	{"lists", read_lists, false},
@@ -264,6 +274,7 @@ static int read_root(struct reading *reading, const yaml_node_t *root, struct fi
 		if (!file->places[i].mode_given)
 			file->config->services[i].mode = file->config->mode;
 	}
+	services_check_tenants(reading->faults, file->config);
 	if (services_check_names(reading->faults, file->config) < 0)
 		return -ENOMEM;
 	return services_check_overlaps(reading->faults, file->config, file->places);
@@ -299,7 +310,7 @@ static int read_document(yaml_parser_t *parser, const char *text, size_t size, s
                          struct file_reading *file)
 {
 	_cleanup_(yaml_document_delete) yaml_document_t document = {0};
-	struct reading reading = {&document, faults};
+	struct reading reading = {&document, faults, file ? file->directory : NULL};
 
 	if (!yaml_parser_load(parser, &document))
 		return fault_syntax(faults, parser, text, size);
@@ -334,6 +345,8 @@ void config_free(struct config *config)
 		return;
 	free(config->lists.entries);
 	free(config->services);
+	free(config->tenants);
+	free(config->tenant_prefixes);
 	free(config);
 }
 
@@ -343,14 +356,15 @@ static int fault_whole(struct config_faults *faults, int code, const char *why)
 	return code;
 }
 
-int config_parse(const char *text, size_t size, struct config **out, struct config_faults *faults)
+static int parse_in(const char *directory, const char *text, size_t size, struct config **out,
+                    struct config_faults *faults)
 {
-	_cleanup_(file_reading_release) struct file_reading file = {0};
+	_cleanup_(file_reading_release) struct file_reading file = {.directory = directory};
 	_cleanup_(yaml_parser_delete) yaml_parser_t parser = {0};
 
 	faults->count = 0;
 	if (size > CONFIG_FILE_MAX)
-		return fault_whole(faults, -EFBIG, "larger than 1 MiB: write ranges and prefixes in place of lists");
+		return fault_whole(faults, -EFBIG, "larger than 4 MiB: write ranges, and prefixes of tenants to files");
 	if (config_new(&file.config) < 0 || !yaml_parser_initialize(&parser))
 		return fault_whole(faults, -ENOMEM, "no memory to read it");
 	yaml_parser_set_input_string(&parser, (const unsigned char *)text, size);
@@ -367,6 +381,11 @@ int config_parse(const char *text, size_t size, struct config **out, struct conf
 	return 0;
 }
 
+int config_parse(const char *text, size_t size, struct config **out, struct config_faults *faults)
+{
+	return parse_in(NULL, text, size, out, faults);
+}
+
 static int fault_errno(struct config_faults *faults, int code)
 {
 	faults->count = 0;
@@ -377,6 +396,8 @@ int config_load(const char *path, struct config **out, struct config_faults *fau
 {
 	_cleanup_fclose_ FILE *stream = fopen(path, "re");
 	_cleanup_free_ char *text = NULL;
+	char directory[PATH_MAX] = "";
+	const char *slash = strrchr(path, '/');
 
 	if (!stream)
 		return fault_errno(faults, -errno);
@@ -387,5 +408,7 @@ int config_load(const char *path, struct config **out, struct config_faults *fau
 	size_t size = fread(text, 1, CONFIG_FILE_MAX + 1, stream);
 	if (ferror(stream))
 		return fault_errno(faults, errno ? -errno : -EIO);
-	return config_parse(text, size, out, faults);
+	if (slash) /* it has been opened: it is no longer than that */
+		snprintf(directory, sizeof(directory), "%.*s", slash > path ? (int)(slash - path) : 1, path);
+	return parse_in(slash ? directory : NULL, text, size, out, faults);
 }

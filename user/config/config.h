@@ -11,14 +11,16 @@
 #include "base/error.h"
 #include "base/prefix.h"
 
-#define CONFIG_NAME_MAX         32   /* a service's name with its terminating zero */
-#define CONFIG_SERVICES_MAX     1024 /* services beside the built-in `other` */
-#define CONFIG_PORTS_MAX        64   /* ports and port ranges of one service */
-#define CONFIG_DESTINATIONS_MAX 64   /* destination prefixes of one service */
-#define CONFIG_INTERFACES_MAX   16
-#define CONFIG_CGROUP_MAX       1024 /* a cgroup's path with its terminating zero */
-#define CONFIG_TAG_UIDS_MAX     64
-#define CONFIG_FILE_MAX         (1U << 20) /* bytes; a larger file is refused */
+#define CONFIG_NAME_MAX            32   /* a service's name with its terminating zero */
+#define CONFIG_SERVICES_MAX        1024 /* services beside the built-in `other` */
+#define CONFIG_PORTS_MAX           64   /* ports and port ranges of one service */
+#define CONFIG_DESTINATIONS_MAX    64   /* destination prefixes of one service */
+#define CONFIG_INTERFACES_MAX      16
+#define CONFIG_CGROUP_MAX          1024 /* a cgroup's path with its terminating zero */
+#define CONFIG_TAG_UIDS_MAX        64
+#define CONFIG_FILE_MAX            (4U << 20) /* bytes; a larger file is refused */
+#define CONFIG_TENANTS_MAX         10000
+#define CONFIG_TENANT_PREFIXES_MAX 100000 /* of all tenants together */
 
 /* The IANA protocol number is the value (RFC 8200 and the protocol-numbers registry). */
 enum config_protocol {
@@ -63,6 +65,7 @@ enum config_class {
 /* Whose packets are counted together. */
 enum config_kind {
 	CONFIG_SOURCE,  /* the source address */
+	CONFIG_TENANT,  /* the tenant that the source address belongs to; where it has none, the address */
 	CONFIG_PAYLOAD, /* bytes of the datagram; where it ends before them, the source address */
 	CONFIG_TAG,     /* what the application has said; where it has not, the source address */
 };
@@ -111,6 +114,22 @@ struct config_lists {
 	uint32_t entries_most; /* on both lists, by the file and by verbs */
 };
 
+/* A named list of prefixes whose packets are one user's in each service of kind `tenant`. */
+struct config_tenant {
+	char name[CONFIG_NAME_MAX];
+	struct config_mark mark;
+	uint64_t key;  /* made of the name: who it is, after a reload as well */
+	double weight; /* its limits are the service's times this */
+	enum config_class class;
+	bool class_given; /* else the service's class is its */
+	uint32_t number;  /* while the file is read: its place in the list */
+};
+
+struct config_tenant_prefix {
+	struct prefix prefix;
+	uint32_t tenant; /* index in config.tenants */
+};
+
 struct config_listen {
 	bool on;
 	char host[64]; /* an address as text */
@@ -137,6 +156,10 @@ struct config {
 	struct config_lists lists;
 	struct config_service *services;
 	size_t services_count;
+	struct config_tenant *tenants; /* sorted by key */
+	size_t tenants_count;
+	struct config_tenant_prefix *tenant_prefixes; /* one may lie within another: the longest counts */
+	size_t tenant_prefixes_count;
 };
 
 /* One fault of a file. `line` and `column` count from 1; both are 0 where the fault has no place (the file is missing).
@@ -164,6 +187,9 @@ int config_load(const char *path, struct config **out, struct config_faults *fau
 int config_parse(const char *text, size_t size, struct config **out, struct config_faults *faults);
 
 void config_free(struct config *config);
+
+/* The tenant that has that key, NULL for none. */
+const struct config_tenant *config_find_tenant(const struct config *config, uint64_t key);
 
 /* Writes one fault as compilers do: "FILE:LINE:COLUMN: what was found: what was expected". */
 void config_fault_format(const char *path, const struct config_fault *fault, char *out, size_t size);

@@ -13,6 +13,7 @@
 #include "config/faults.h"
 
 #define BURST_SECONDS_MAX    900 /* the meter's clock holds no longer debt */
+#define BYTES_LEAST          64  /* a second, likewise: the largest frame is 17 minutes' worth */
 #define PAYLOAD_OFFSET_UNSET UINT16_MAX
 
 struct service_reading {
@@ -28,12 +29,12 @@ static const struct schema_word protocol_words[] = {
 static const struct schema_word mode_words[] = {{"observe", CONFIG_OBSERVE}, {"enforce", CONFIG_ENFORCE}, {0}};
 
 static const struct schema_word kind_words[] = {
-	{"source", CONFIG_SOURCE}, {"tenant", -1}, {"payload", CONFIG_PAYLOAD}, {"tag", CONFIG_TAG}, {0}};
+	{"source", CONFIG_SOURCE}, {"tenant", CONFIG_TENANT}, {"payload", CONFIG_PAYLOAD}, {"tag", CONFIG_TAG}, {0}};
 
 static const struct schema_word class_words[] = {
 	{"sheddable", CONFIG_SHEDDABLE}, {"normal", CONFIG_NORMAL}, {"critical", CONFIG_CRITICAL}, {0}};
 
-static bool name_is_sound(const char *name)
+bool service_name_is_sound(const char *name)
 {
 	if (!isascii(name[0]) || !isalnum((unsigned char)name[0]) || strlen(name) >= CONFIG_NAME_MAX)
 		return false;
@@ -52,7 +53,7 @@ static void read_name(struct reading *reading, const yaml_node_t *node, void *ta
 	into->service->mark = mark_of(node);
 	if (!name)
 		return;
-	if (!name_is_sound(name))
+	if (!service_name_is_sound(name))
 		faults_add(reading->faults, mark_of(node),
 		           "name '%.40s' is no name: expected a letter or digit, then up to %d of a-z A-Z 0-9 _ . -",
 		           name, CONFIG_NAME_MAX - 2);
@@ -287,7 +288,7 @@ static void read_burst(struct reading *reading, const yaml_node_t *node, void *t
 static void read_bytes_per_second(struct reading *reading, const yaml_node_t *node, void *target)
 {
 	struct config_limit *limit = target;
-	schema_read_bytes(reading, node, 64, 100e9, &limit->bytes.per_second);
+	schema_read_bytes(reading, node, BYTES_LEAST, 100e9, &limit->bytes.per_second);
 }
 
 static void read_burst_bytes(struct reading *reading, const yaml_node_t *node, void *target)
@@ -440,4 +441,27 @@ int services_read(struct reading *reading, const yaml_node_t *node, struct confi
 	config->services_count = count;
 	*out_places = TAKE_PTR(places);
 	return 0;
+}
+
+void services_check_tenants(struct config_faults *faults, const struct config *config)
+{
+	const struct config_tenant *lightest = config->tenants;
+
+	for (size_t i = 1; i < config->tenants_count; i++)
+		if (config->tenants[i].weight < lightest->weight)
+			lightest = &config->tenants[i];
+	for (size_t i = 0; i < config->services_count; i++) {
+		const struct config_service *service = &config->services[i];
+		double bytes = service->limit.bytes.per_second;
+		if (service->user_kind != CONFIG_TENANT)
+			continue;
+		if (!config->tenants_count)
+			faults_add(faults, service->mark, "users of kind 'tenant', but no tenants: add 'tenants'");
+		else if (bytes > 0 && bytes * lightest->weight < BYTES_LEAST)
+			faults_add(faults, service->mark,
+			           "'%s' of weight %.10g may send %.10g bytes a second to '%s', expected at least %d: "
+			           "raise either",
+			           lightest->name, lightest->weight, bytes * lightest->weight, service->name,
+			           BYTES_LEAST);
+	}
 }

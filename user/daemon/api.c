@@ -241,14 +241,26 @@ static void source_text(const struct policy *policy, const struct observed_user 
 	prefix_format(&prefix, out);
 }
 
-/* A user as people write one: its address, or the prefix that this was cut to; the bytes of its datagrams in hex;
- * the number that its application has given it. */
-static void user_text(const struct policy_slot *slot, unsigned number, const struct observed_user *user,
+static const struct config_tenant *tenant_of(const struct daemon *daemon, const struct observed_user *user)
+{
+	return user->kind == USER_TENANT ? config_find_tenant(daemon->config, user->key[0]) : NULL;
+}
+
+/* A user as people write one: its address, or the prefix that this was cut to; its tenant's name; the bytes of its
+ * datagrams in hex; the number that its application has given it. */
+static void user_text(const struct daemon *daemon, unsigned number, const struct observed_user *user,
                       char out[USER_TEXT_MAX])
 {
+	const struct policy_slot *slot = datapath_policies(daemon->datapath);
+	const struct config_tenant *tenant = tenant_of(daemon, user);
 	unsigned bytes = PAYLOAD_BYTES(slot->payload_spans[number]);
 
-	if (user->kind == USER_PAYLOAD) /* of a service whose users were named otherwise by now, all that there is */
+	if (tenant)
+		snprintf(out, USER_TEXT_MAX, "%s", tenant->name);
+	else if (user->kind == USER_TENANT) /* no longer configured: of its name only the key is left */
+		bytes_text(user->key, sizeof(user->key[0]), out);
+	else if (user->kind ==
+	         USER_PAYLOAD) /* of a service whose users were named otherwise by now, all that there is */
 		bytes_text(user->key, bytes ? bytes : PAYLOAD_BYTES_MAX, out);
 	else if (user->kind == USER_TAG)
 		snprintf(out, USER_TEXT_MAX, "%llu", user->key[1]);
@@ -258,17 +270,18 @@ static void user_text(const struct policy_slot *slot, unsigned number, const str
 
 static json_t *user_document(struct daemon *daemon, unsigned number, const struct observed_user *user)
 {
-	const struct policy_slot *slot = datapath_policies(daemon->datapath);
-	const struct policy *policy = &slot->policies[number];
+	const struct policy *policy = &datapath_policies(daemon->datapath)->policies[number];
+	const struct config_tenant *tenant = tenant_of(daemon, user);
+	double limit = policy_limit(policy) * (tenant ? tenant->weight : 1);
 	char text[USER_TEXT_MAX];
 
-	user_text(slot, number, user, text);
+	user_text(daemon, number, user, text);
 	return json_pack("{s:s,s:s,s:s,s:f,s:f,s:I,s:I,s:I,s:o,s:o}", "service",
 	                 datapath_catalogue(daemon->datapath)->names[number], "user", text, "kind",
 	                 kind_names[user->kind], "packets_per_second", user->packets_per_second, "bytes_per_second",
 	                 user->bytes_per_second, "passed_packets", (json_int_t)user->passed_packets, "spilled_packets",
 	                 (json_int_t)user->spilled_packets, "shadow_packets", (json_int_t)user->shadow_packets,
-	                 "limit_packets_per_second", pace_number(policy_limit(policy)), "tenured",
+	                 "limit_packets_per_second", pace_number(limit), "tenured",
 	                 policy->flags & POLICY_CAPACITY ? json_boolean(user->tenured) : json_null());
 }
 
@@ -466,8 +479,7 @@ static int write_services(struct daemon *daemon, FILE *out, bool open_metrics, s
 	for (size_t family = 0; observed && family < sizeof(families) / sizeof(*families); family++) {
 		metric_head(out, families[family].name, families[family].type, open_metrics, families[family].help);
 		for (unsigned n = 0; n < SERVICES_MAX; n++) {
-			const struct policy_slot *slot = datapath_policies(daemon->datapath);
-			const struct policy *policy = &slot->policies[n];
+			const struct policy *policy = &datapath_policies(daemon->datapath)->policies[n];
 			const char *service = catalogue->names[n], *name = families[family].name;
 			if (!service[0])
 				continue;
@@ -482,7 +494,7 @@ static int write_services(struct daemon *daemon, FILE *out, bool open_metrics, s
 			for (size_t i = 0;
 			     family == 5 && i < observed[n].heaviest_count && i < daemon->config->metrics_users; i++) {
 				char user[USER_TEXT_MAX];
-				user_text(slot, n, &observed[n].heaviest[i], user);
+				user_text(daemon, n, &observed[n].heaviest[i], user);
 				fprintf(out, "%s{service=\"%s\",user=\"%s\"} %.10g\n", name, service, user,
 				        observed[n].heaviest[i].packets_per_second);
 			}

@@ -275,6 +275,41 @@ static int wait_for_packets(struct error *err)
 	return 0;
 }
 
+DEFINE_CLEANUP(struct image, image_free)
+
+/* Puts a map of the image's tenants beside a policy slot, or none. Nothing of it is changed later, only replaced. */
+static int tenants_put(struct datapath *dp, __u32 slot, const struct tenants_image *image, struct error *err)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_MMAPABLE);
+	size_t bytes = image->lines_count * sizeof(*image->lines);
+	int outer = bpf_map__fd(dp->skeleton->maps.tenants);
+
+	if (!bytes) {
+		bpf_map_delete_elem(outer, &slot); /* where there was one */
+		return 0;
+	}
+	_cleanup_close_ int inner = bpf_map_create(BPF_MAP_TYPE_ARRAY, "tenant_lines", sizeof(slot),
+	                                           sizeof(*image->lines), TENANT_LINES, &options);
+	void *lines = inner < 0 ? MAP_FAILED : mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, inner, 0);
+	if (lines == MAP_FAILED)
+		return error_set(err, -errno, "tenants: no map of %zu bytes for them: %s: %s", bytes, strerror(errno),
+		                 program_remedy(-errno));
+	memcpy(lines, image->lines, bytes);
+	munmap(lines, bytes);
+	if (bpf_map_update_elem(outer, &slot, &inner, BPF_ANY) < 0)
+		return error_set(err, -errno, "tenants: cannot put their map in place: %s", strerror(errno));
+	return 0;
+}
+
+/* Frees the tenants that went with a slot, when no packet is judged by it any more. */
+static void tenants_drop(struct datapath *dp, __u32 slot)
+{
+	const struct policy_slot *policies = &dp->state->policies[slot];
+
+	if ((policies->tenant_roots[0] || policies->tenant_roots[1]) && wait_for_packets(NULL) == 0)
+		bpf_map_delete_elem(bpf_map__fd(dp->skeleton->maps.tenants), &slot);
+}
+
 static int clear_tallies(struct datapath *dp, unsigned service)
 {
 	int cpus = libbpf_num_possible_cpus();
@@ -287,9 +322,9 @@ static int clear_tallies(struct datapath *dp, unsigned service)
 
 int datapath_apply(struct datapath *dp, const struct config *config, struct error *err)
 {
-	_cleanup_free_ struct image *image = NULL;
+	_cleanup_(image_freep) struct image *image = NULL;
 	const struct catalogue_slot *before = datapath_catalogue(dp);
-	unsigned policy_slot = !LIVE_POLICY_SLOT(dp->state->live.active);
+	__u32 old_slot = LIVE_POLICY_SLOT(dp->state->live.active), policy_slot = !old_slot;
 	unsigned classifier_slot = !LIVE_CLASSIFIER_SLOT(dp->state->live.active);
 	struct image_context context = {
 		.previous = before, .service_key = dp->state->live.hash_keys[HASH_KEYS - 1], .jiffy_ns = dp->jiffy_ns};
@@ -303,8 +338,11 @@ int datapath_apply(struct datapath *dp, const struct config *config, struct erro
 		failure = program_load(dp, dp->features | image->features, err);
 	if (!failure)
 		failure = wait_for_packets(err);
+	if (!failure)
+		failure = tenants_put(dp, policy_slot, &image->tenants, err);
 	if (failure)
 		return failure;
+	image->policies.tenants = policy_slot;
 	for (unsigned service = 1; service < SERVICES_MAX; service++)
 		if (image->catalogue.names[service][0] &&
 		    strcmp(image->catalogue.names[service], before->names[service]) != 0 && clear_tallies(dp, service))
@@ -317,6 +355,7 @@ int datapath_apply(struct datapath *dp, const struct config *config, struct erro
 	/* One word says both: no packet is judged by a mixture of old and new. */
 	__atomic_store_n(&dp->state->live.active, policy_slot | classifier_slot << 1, __ATOMIC_RELEASE);
 	dp->state->live.features = image->features;
+	tenants_drop(dp, old_slot);
 	if (image->features != dp->features && program_load(dp, image->features, err) < 0)
 		log_warning("%s: the program keeps what the configuration no longer uses, and costs as before",
 		            err->text);

@@ -9,6 +9,8 @@
 #include "base/cleanup.h"
 #include "datapath/classifier.h"
 
+DEFINE_CLEANUP(struct image, image_free)
+
 #define NS_PER_SECOND 1e9
 #define UNLIMITED_NS  (1ULL << 46) /* a tolerance that no TAT reaches */
 
@@ -126,10 +128,12 @@ static void policy_set_capacity(struct policy *policy, double capacity_pps, __u6
 		2 * (policy->capacity_increment_ns > jiffy_ns ? policy->capacity_increment_ns : jiffy_ns);
 }
 
-static void policy_set_payload(struct policy *policy, const struct config_service *service)
+static void policy_set_kind(struct policy *policy, const struct config_service *service)
 {
-	static const __u8 kinds[] = {
-		[CONFIG_SOURCE] = USER_SOURCE, [CONFIG_PAYLOAD] = USER_PAYLOAD, [CONFIG_TAG] = USER_TAG};
+	static const __u8 kinds[] = {[CONFIG_SOURCE] = USER_SOURCE,
+	                             [CONFIG_TENANT] = USER_TENANT,
+	                             [CONFIG_PAYLOAD] = USER_PAYLOAD,
+	                             [CONFIG_TAG] = USER_TAG};
 
 	policy->kind = kinds[service->user_kind];
 	mask_set(policy->payload_mask, 8U * service->payload_bytes);
@@ -151,7 +155,7 @@ static void policy_fill(struct policy *policy, const struct config_service *serv
 	policy_set_limit(policy, &service->limit.packets, context->jiffy_ns);
 	policy_set_gauges(policy, &service->limit, context->jiffy_ns);
 	policy_set_capacity(policy, service->capacity_pps, context->jiffy_ns);
-	policy_set_payload(policy, service);
+	policy_set_kind(policy, service);
 }
 
 static const struct config_service other_service = {.name = "other",
@@ -191,14 +195,22 @@ __u32 image_features(const struct config *config)
 			features |= FEATURE_PAYLOAD;
 		if (service->user_kind == CONFIG_TAG)
 			features |= FEATURE_TAGS;
+		if (service->user_kind == CONFIG_TENANT)
+			features |= FEATURE_TENANTS;
 	}
 	return features;
+}
+
+void image_free(struct image *image)
+{
+	tenants_image_release(&image->tenants);
+	free(image);
 }
 
 int image_compile(const struct config *config, const struct image_context *context, struct image **out,
                   struct error *err)
 {
-	_cleanup_free_ struct image *image = calloc(1, sizeof(*image));
+	_cleanup_(image_freep) struct image *image = calloc(1, sizeof(*image));
 	if (!image)
 		return error_set(err, -ENOMEM, "policy: no memory for %zu bytes", sizeof(*image));
 
@@ -227,8 +239,11 @@ int image_compile(const struct config *config, const struct image_context *conte
 		image->policies.malformed_flags = POLICY_OBSERVE;
 
 	int failure = classifier_compile(config, &image->catalogue, &image->classifier, err);
+	if (!failure && image->features & FEATURE_TENANTS)
+		failure = tenants_compile(config, &image->tenants, err);
 	if (failure)
 		return failure;
+	memcpy(image->policies.tenant_roots, image->tenants.roots, sizeof(image->tenants.roots));
 	*out = TAKE_PTR(image);
 	return 0;
 }

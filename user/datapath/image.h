@@ -6,11 +6,13 @@
 #include "base/error.h"
 #include "bpf/abi.h"
 #include "config/config.h"
+#include "datapath/tenants.h"
 
 struct image {
 	struct policy_slot policies;
 	struct classifier_slot classifier;
 	struct catalogue_slot catalogue;
+	struct tenants_image tenants;
 	__u32 features; /* FEATURE_* that it uses */
 };
 
@@ -21,10 +23,12 @@ struct image_context {
 	__u64 jiffy_ns;                        /* a burst is never less than two jiffies' worth */
 };
 
-/* Compiles `config`. Returns 0 with `*out` owned by the caller (free), or -ENOMEM, or -E2BIG where the destinations
- * need more room than the classifier has. */
+/* Compiles `config`. Returns 0 with `*out` owned by the caller (image_free), or -ENOMEM, or -E2BIG where the
+ * destinations need more room than the classifier has. */
 int image_compile(const struct config *config, const struct image_context *context, struct image **out,
                   struct error *err);
+
+void image_free(struct image *image);
 
 /* The features that a configuration uses. */
 __u32 image_features(const struct config *config);

@@ -15,7 +15,7 @@
 struct observer;
 
 struct observed_user {
-	__u64 key[2]; /* a source is in network order, IPv4 mapped; else what the kind says */
+	__u64 key[2]; /* of a source in network order, IPv4 mapped; else what the kind says */
 	enum user_kind kind;
 	bool ipv6;
 	bool tenured;              /* has meaning where the service has a capacity */

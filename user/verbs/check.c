@@ -84,9 +84,10 @@ static int print_outcome(const char *path, bool as_json)
 	if (rc < 0)
 		return rc == -EINVAL ? EXIT_FAULTS_FOUND : EXIT_FAILED;
 	if (!as_json)
-		printf("%s: ok: %zu service%s on %zu interface%s\n", path, config->services_count,
+		printf("%s: ok: %zu service%s on %zu interface%s, %zu tenant%s\n", path, config->services_count,
 		       config->services_count == 1 ? "" : "s", config->interfaces_count,
-		       config->interfaces_count == 1 ? "" : "s");
+		       config->interfaces_count == 1 ? "" : "s", config->tenants_count,
+		       config->tenants_count == 1 ? "" : "s");
 	return EXIT_DONE;
 }
 
