@@ -39,9 +39,9 @@ COMMIT
 class Case:
     """One row: who sends, and to how many services."""
 
-    def __init__(self, name, users, distribution, family=4, services=1, limit=1000000):
+    def __init__(self, name, users, distribution, family=4, services=1, limit=1000000, tenants=0):
         self.name, self.users, self.distribution = name, users, distribution
-        self.family, self.services, self.limit = family, services, limit
+        self.family, self.services, self.limit, self.tenants = family, services, limit, tenants
 
     def warm_up(self):
         """Seconds until everybody has come: a table that fills is another measurement than one that is full."""
@@ -54,6 +54,8 @@ CASES = [
     Case("1,000 users, 1,000 services", 1000, "uniform", services=1000),
     Case("1,000 users, all over their limit", 1000, "uniform", limit=100),
     Case("100,000 users", 100000, "uniform"),
+    Case("1,000 users, 10,000 tenants", 1000, "uniform", tenants=10000),
+    Case("100,000 users, 10,000 tenants", 100000, "uniform", tenants=10000),
     Case("1,000,000 users", 1000000, "uniform"),
     Case("1,000,000 users, Zipf", 1000000, "zipf"),
     Case("never repeating", 1, "unique"),
@@ -94,14 +96,20 @@ class World:
         return ["nsenter", f"--net=/run/netns/{place}", *command]
 
     def config(self, case):
-        """One service, or many with ranges of which the measured one is the last."""
-        path = f"{self.directory}/{case.services}-{case.limit}.yaml"
+        """One service, or many with ranges of which the measured one is the last; tenants have 100,000 prefixes."""
+        path = f"{self.directory}/{case.services}-{case.limit}-{case.tenants}.yaml"
+        kind = "tenant" if case.tenants else "source"
+        prefixes = [f"10.{n >> 9}.{n >> 1 & 255}.{128 * (n & 1)}/25" for n in range(100000)]
         with open(path, "w", encoding="ascii") as out:
-            out.write("interfaces: [edge]\nmode: enforce\nlisten: null\nservices:\n")
+            out.write("interfaces: [edge]\nmode: enforce\nlisten: null\n")
+            out.write("tenants:\n" if case.tenants else "")
+            for i in range(case.tenants):
+                out.write(f"  - {{name: t{i}, prefixes: [{','.join(prefixes[i::case.tenants])}]}}\n")
+            out.write("services:\n")
             for i in range(case.services - 1):
                 out.write(f"  - {{name: s{i}, protocol: udp, ports: [{1000 + 20 * i}-{1009 + 20 * i}]}}\n")
-            out.write(f"  - {{name: dns, protocol: udp, ports: [53], limit: {{packets_per_second: {case.limit}, "
-                      f"burst: {case.limit}}}}}\n")
+            out.write(f"  - {{name: dns, protocol: udp, ports: [53], user: {{kind: {kind}}}, "
+                      f"limit: {{packets_per_second: {case.limit}, burst: {case.limit}}}}}\n")
         return path
 
     def flood(self, case, seconds):
