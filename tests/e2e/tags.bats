@@ -230,3 +230,36 @@ socket_links() {
 	}
 	until_true 5 source_is_seen
 }
+
+@test "each of their calls refused at a start: it runs without, says so, and leaves none of them" {
+	local call refused=0
+	under_strace -o "$DIR/trace"
+	end
+	while read -r call; do
+		echo "refused: $(sed -n "${call}p" "$DIR/trace")"
+		under_strace -o /dev/null -e "inject=bpf:error=EPERM:when=$call..$((call + 1))" # libbpf loads again
+		run "$SPILLWAY" status
+		assert_output --partial "off: tags: "
+		assert_equal "$(find "$SPILLWAY_PINS" -name 'tag_*')" ""
+		end
+		refused=$((refused + 1))
+	done < <(grep -nE 'BPF_PROG_LOAD.*"tag_|BPF_LINK_CREATE.*BPF_CGROUP|BPF_OBJ_PIN.*/tag_' "$DIR/trace" | cut -d: -f1)
+	assert [ "$refused" -ge 8 ] # three programs, two links, three pins
+}
+
+# under_strace OPTION...: starts the daemon there, whose bpf calls can then be seen or refused. `unload` ends both.
+under_strace() {
+	nsenter --net="/run/netns/$EDGE" strace -f -qq -e trace=bpf "$@" "$SPILLWAY" run --config "$DIR/spillway.yaml" \
+		>"$DIR/log" 2>&1 3>&- &
+	traced=$!
+	until_true 10 answers
+}
+
+end() {
+	"$SPILLWAY" unload
+	wait "$traced" || true
+}
+
+answers() {
+	"$SPILLWAY" status >/dev/null 2>&1
+}
