@@ -62,6 +62,14 @@ struct {
 
 #define FRAME_BYTES_MOST 65536 /* of a frame in several buffers */
 
+/* Bounds a cell's number, which is one, where the verifier sees it: an `if` alone bounds the one copy that it looks at,
+ * and kernel 6.1 forgets that of the others. */
+#define BOUND_CELL(cell)                   \
+	({                                 \
+		OPAQUE(cell);              \
+		(cell) &= CELL_INDEX_MASK; \
+	})
+
 #define JUDGED_LOST (-1) /* the cell is no longer the user's */
 /* Else a judgement is an outcome: OUTCOME_PASSED, or OUTCOME_SPILLED + reason. */
 
@@ -262,9 +270,9 @@ __noinline int cell_note(struct meter_set *set, __u64 cell, const struct policy 
 	if (!set || !policy || !metered)
 		return 0;
 	struct set_details *details = meter_details_of(metered->set_index);
-	OPAQUE(cell);
-	if (!details || cell >= SET_CELLS)
+	if (!details)
 		return 0;
+	BOUND_CELL(cell);
 
 	struct user_detail *user = &details->users[cell];
 	if (packets == 2) {
@@ -492,9 +500,10 @@ __noinline int meter_judge_slowly(struct meter_set *set, const struct policy *po
 		return OUTCOME_PASSED;
 	for (int claim = 0; claim < METER_CLAIMS; claim++) {
 		__u64 cell = cell_find(set, metered->tag);
-		int judged = cell < SET_CELLS ? cell_judge(set, cell, policy, metered)
-		                              : newcomer_judge(set, policy, metered);
-		if (judged > OUTCOME_PASSED && cell < SET_CELLS)
+		bool seated = cell < SET_CELLS;
+		BOUND_CELL(cell);
+		int judged = seated ? cell_judge(set, cell, policy, metered) : newcomer_judge(set, policy, metered);
+		if (judged > OUTCOME_PASSED && seated)
 			cell_count_over(set, cell, policy, metered, judged != OUTCOME_SPILLED + REASON_CAPACITY);
 		if (judged != JUDGED_LOST)
 			return judged;
@@ -531,6 +540,7 @@ static __always_inline __u32 meter_judge(struct xdp_md *ctx, const struct policy
 	bool gauged = FEATURE(FEATURE_GAUGES) && policy->flags & POLICY_GAUGED;
 	__u64 cell = cell_find(set, user->tag);
 	if (likely(cell < SET_CELLS) && !gauged) {
+		BOUND_CELL(cell);
 		__u64 seen = *(volatile __u64 *)&set->states[cell], ahead = state_ahead(seen, now);
 		__u64 next = state_next(seen, ahead, increment, now);
 		bool room = !capacity ||
