@@ -132,8 +132,8 @@ policy() {
 	done < <(broken_files)
 	rm "$CONFIG"
 	assert_fails 1 "No such file" "$SPILLWAY" reload
-	head -c 2000000 /dev/zero >"$CONFIG"
-	assert_fails 1 "larger than 1 MiB" "$SPILLWAY" reload
+	head -c 5000000 /dev/zero >"$CONFIG"
+	assert_fails 1 "larger than 4 MiB" "$SPILLWAY" reload
 	config | sed "s/interfaces: .*/interfaces: [$IFACE, nosuch0]/" >"$CONFIG"
 	assert_fails 1 "interface nosuch0: not found: name one that 'ip link' shows" "$SPILLWAY" reload
 	policy >"$DIR/after"
@@ -217,14 +217,14 @@ request() {
 	assert_fails 2 "'' is no number" "$SPILLWAY" set dns level=
 	assert_fails 2 "'-1' is no number" "$SPILLWAY" set dns level=-1
 	assert_fails 2 "only k, M, G or T may follow it" "$SPILLWAY" set dns level=1e9
-	assert_fails 2 "KEY being mode or level" "$SPILLWAY" set dns speed=3
-	assert_fails 2 "KEY being mode or level" "$SPILLWAY" set dns level
+	assert_fails 2 "KEY being mode, level, capacity or class" "$SPILLWAY" set dns speed=3
+	assert_fails 2 "KEY being mode, level, capacity or class" "$SPILLWAY" set dns level
 	assert_fails 2 "--for: 'x' is no duration" "$SPILLWAY" set dns level=5 --for x
 	assert_fails 2 "--for: a duration above 0 was expected" "$SPILLWAY" set dns level=5 --for 0s
 	assert_fails 1 "level: packets a second from 0.1 to 100M were expected" "$SPILLWAY" set dns level=0
 	assert_fails 1 "level: packets a second from 0.1 to 100M were expected" "$SPILLWAY" set dns level=1T
 	assert_fails 1 "mode=loud: 'observe' or 'enforce' was expected" "$SPILLWAY" set dns mode=loud
-	assert_fails 1 "not in this version" "$SPILLWAY" set dns capacity=5
+	assert_fails 1 "capacity: packets a second" "$SPILLWAY" set dns capacity=0
 	assert_fails 1 "service nosuch: there is none of that name" "$SPILLWAY" set nosuch level=5
 	assert_fails 1 "service other: what matches no service is counted, never spilled" "$SPILLWAY" set other level=5
 	assert_fails 1 "service a&limit=3 b: there is none of that name" "$SPILLWAY" users --service 'a&limit=3 b'
