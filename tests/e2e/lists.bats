@@ -28,6 +28,7 @@ setup() {
 }
 
 teardown() {
+	[ -z "${traffic:-}" ] || kill "$traffic"
 	"$SPILLWAY" unload
 	[ -z "${daemon:-}" ] || wait "$daemon" || true
 	daemon=
@@ -62,9 +63,9 @@ start() {
 	return 1
 }
 
-# send SOURCE COUNT [OPTION...]: packets to the service dns.
+# send SOURCE COUNT [OPTION...]: packets to the service dns. With EXEC=exec, in the background, its process is $!.
 send() {
-	nsenter --net="/run/netns/$NS" "$TRAFFIC" --interface attack --destination-mac 02:00:00:00:00:01 \
+	${EXEC:-} nsenter --net="/run/netns/$NS" "$TRAFFIC" --interface attack --destination-mac 02:00:00:00:00:01 \
 		--destination 192.0.2.1 --port 53 --protocol udp --size 64 --rate 1000 --json --sources "$1" --count "$2" \
 		"${@:3}"
 }
@@ -147,15 +148,15 @@ fate() {
 	"$SPILLWAY" deny 10.0.0.0/8
 	"$SPILLWAY" deny 10.0.0.1 --for 1h
 	local began=$SECONDS
-	"$SPILLWAY" allow 10.0.0.0/16 --for 8s
+	"$SPILLWAY" allow 10.0.0.0/16 --for 10s
 	kill -9 "$daemon"
 	wait "$daemon" || true
 	start
 	assert_equal "$(fate 10.0.0.2)" allowed
-	[ $((SECONDS - began)) -lt 7 ]
+	assert [ $((SECONDS - began)) -lt 9 ]
 	kill -9 "$daemon"
 	wait "$daemon" || true
-	sleep $((9 - (SECONDS - began)))
+	sleep $((11 - (SECONDS - began)))
 	start
 	assert_equal "$(fate 10.0.0.2)" denied
 	assert_equal "$(fate 10.0.0.1)" denied
@@ -211,7 +212,7 @@ fate() {
 }
 
 @test "F34: a million entries under traffic; a file with one bad line is refused whole" {
-	local before received sent line
+	local sent line
 	start
 	# Addresses from 64.0.0.0 on, spread as a real list is, each once.
 	awk 'BEGIN {for (i = 0; i < 1000000; i++) {a = (i * 1048583) % 1073741824; printf "%d.%d.%d.%d\n",
@@ -221,8 +222,8 @@ fate() {
 	assert_output --partial "$DIR/bad:777777: "
 	assert_equal "$(lists denied)" 0
 
-	send 10.0.0.0/16 1000000 --users 1000 --rate 10000 --seconds 60 >"$DIR/sent" 3>&- &
-	local traffic=$!
+	EXEC="exec" send 10.0.0.0/16 10000000 --users 1000 --rate 10000 --seconds 300 >"$DIR/sent" 3>&- &
+	traffic=$!
 	"$SPILLWAY" deny --file "$DIR/million" 3>&- &
 	local verb=$! slowest=0 asked=0 began took
 	# The daemon answers all the while: nothing in its loop waits for the list.
@@ -231,6 +232,7 @@ fate() {
 		"$SPILLWAY" status >/dev/null
 		took=$((${EPOCHREALTIME/./} - began)) asked=$((asked + 1))
 		slowest=$((took > slowest ? took : slowest))
+		sleep 0.2
 	done
 	wait "$verb"
 	echo "# $asked questions while a million entries went in, the slowest answer took $((slowest / 1000)) ms" >&3
@@ -248,8 +250,9 @@ fate() {
 	assert_equal "$(lists denied)" 1000000
 	"$SPILLWAY" forget --file "$DIR/million"
 	assert_equal "$(lists denied)" 0
-	kill -INT "$traffic"
+	kill "$traffic"
 	wait "$traffic"
+	traffic=
 	sleep 0.2
 	# The packet path lost nothing in all that time: every packet was counted once, and none was denied.
 	sent=$(jq .sent "$DIR/sent")
