@@ -287,6 +287,8 @@ int lists_set(struct datapath *dp, enum list list, const struct prefix *prefixes
 	int failure = change_begin(dp, list, prefixes, count, &before, &now_ns, &added, err);
 	if (!failure && list != LIST_NONE && count)
 		failure = switch_on(dp, err);
+	if (!failure)
+		failure = datapath_clock(dp, &now_ns, err); /* again: switching on takes its time */
 	if (failure)
 		return failure;
 	failure = change_apply(dp, list, prefixes, count, before, for_ns ? now_ns + for_ns : LIST_FOR_GOOD, err);
