@@ -11,8 +11,9 @@
 
 DEFINE_CLEANUP(struct image, image_free)
 
-#define NS_PER_SECOND 1e9
-#define UNLIMITED_NS  (1ULL << 46) /* a tolerance that no TAT reaches */
+#define NS_PER_SECOND         1e9
+#define CAPACITY_STEP_PACKETS 8
+#define UNLIMITED_NS          (1ULL << 46) /* a tolerance that no TAT reaches */
 
 int catalogue_find(const struct catalogue_slot *catalogue, const char *name)
 {
@@ -116,16 +117,16 @@ static void policy_set_gauges(struct policy *policy, const struct config_limit *
 		policy->connection_increment_ns = policy_increment(limit->connections.per_second);
 }
 
-/* Each rank may run a step further ahead than the one below: as much as arrives in two jiffies, and at least two
- * packets. */
+/* Each rank may run a step further ahead than the one below: as much as arrives in two jiffies, since time is no finer,
+ * and the packets that come at once where arrivals are random. A rank at half the capacity that found room for two
+ * alone lost 4 %; with eight it loses less than 0.01 % (the queue M/D/1). */
 static void policy_set_capacity(struct policy *policy, double capacity_pps, __u64 jiffy_ns)
 {
 	if (capacity_pps <= 0)
 		return;
 	policy->flags |= POLICY_CAPACITY;
 	policy->capacity_increment_ns = policy_increment(capacity_pps);
-	policy->capacity_step_ns =
-		2 * (policy->capacity_increment_ns > jiffy_ns ? policy->capacity_increment_ns : jiffy_ns);
+	policy->capacity_step_ns = 2 * jiffy_ns + CAPACITY_STEP_PACKETS * policy->capacity_increment_ns;
 }
 
 static void policy_set_kind(struct policy *policy, const struct config_service *service)
