@@ -5,7 +5,8 @@
  *  - A user's state is one word, its theoretical arrival time (TAT) above its packet count, changed by compare-and-swap
  *    alone: two CPUs on one user stay exact.
  *  - A cell whose TAT has passed says nothing that an empty one does not. So a newcomer takes the cell whose TAT passed
- *    longest ago, and no verdict on anybody changes by that.
+ *    longest ago, and no verdict on anybody changes by that. Users that have been there for some packets keep theirs
+ *    through a pause.
  *  - Where all cells of a set are running, newcomers share the set's overflow state: metered all the same.
  *  - Limits in bytes and connections are gauges beside the cell: only services that have them pay for them.
  *
@@ -55,6 +56,8 @@ struct {
 #define METER_TRIES     8            /* compare-and-swap; two CPUs need two */
 #define METER_CLAIMS    3            /* searches for a cell, when others take what was found */
 #define HORIZON_NS      (1ULL << 41) /* TATs lie at most so far ahead: 36 minutes; what seems further is long past */
+#define KEPT_PACKETS    16           /* whoever has passed so many */
+#define KEPT_NS         (1ULL << 29) /* keeps its cell through pauses of half a second: random ones, at 20 a second */
 #define CELL_NONE       SET_CELLS
 #define CARRY_AT        ((STATE_PACKETS_MASK + 1) / 2) /* packets in a cell, and two: then CARRIED leave it */
 #define CARRIED         (CARRY_AT / 2)
@@ -104,13 +107,18 @@ static __always_inline __u64 cell_find(const struct meter_set *set, __u32 tag)
 	return cell;
 }
 
-/* When a cell may be another's: when all its times have passed, and the silence that tenure outlasts. */
+/* When a cell may be another's: when all its times have passed, and the pause that a user outlasts who was there
+ * before, or the silence that tenure does. Else a flood that keeps all cells running would take the cell of a user
+ * within its limit between two of its packets, and leave it to the overflow that the flood uses up. */
 static __always_inline __u64 cell_free_at(const struct meter_set *set, const struct set_gauges *gauges, __u64 cell,
                                           __u64 now)
 {
 	__u64 state = set->states[cell];
 	__u64 free_at = now + ((__s64)(state - state_of(now)) >> STATE_TAT_SHIFT);
+	__u64 kept = (KEPT_PACKETS - 1 - (state & STATE_PACKETS_MASK)) >> 63;
 
+	OPAQUE(kept);
+	free_at += kept * KEPT_NS;
 	if (FEATURE(FEATURE_CAPACITY) && state & STATE_TENURED)
 		free_at += TENURE_KEPT_NS;
 	if (FEATURE(FEATURE_GAUGES) && gauges) {
