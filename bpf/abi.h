@@ -340,10 +340,10 @@ struct set_gauges {
 	__u64 connections_tat_ns[SET_CELLS];
 };
 
-/* Tenure is earned by being steady in TENURE_STREAK epochs in a row: by TENURE_PACKETS passed within each. That takes
- * over a minute and more than 1.8 packets a second throughout, so that neither a burst nor a packet a second from each
- * of many forged addresses buys it. A spill starts the streak anew. Whoever has tenure keeps it through TENURE_KEPT_NS
- * of silence: so long its cell is nobody else's. */
+/* Tenure is earned by being steady in TENURE_STREAK epochs in a row: by passing another TENURE_PACKETS-th packet within
+ * each. That takes a minute and more than 1.6 packets a second throughout, so that neither a burst nor a packet a
+ * second from each of many forged addresses buys it. A spill starts the streak anew. Whoever has tenure keeps it
+ * through TENURE_KEPT_NS of silence: so long its cell is nobody else's. */
 #define TENURE_PACKETS     16
 #define TENURE_EPOCH_SHIFT 33 /* 8.6 s */
 #define TENURE_STREAK      8
