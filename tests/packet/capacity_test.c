@@ -301,7 +301,7 @@ static void test_capacity_is_filled_and_held(void **state)
 	streams_run(streams, OFFERS, NS_PER_SECOND / 2, ~0ULL, bridged_ns, &halted_ns);
 	for (size_t i = 0; i < OFFERS; i++)
 		before[i] = reading_take(names[i]);
-	__u64 elapsed_ns = streams_run(streams, OFFERS, 4 * NS_PER_SECOND, ~0ULL, bridged_ns, &halted_ns);
+	__u64 elapsed_ns = streams_run(streams, OFFERS, 3 * NS_PER_SECOND, ~0ULL, bridged_ns, &halted_ns);
 	for (size_t i = 0; i < OFFERS; i++) {
 		struct reading after = reading_take(names[i]);
 		double admitted = (double)(after.passed - before[i].passed);
@@ -374,7 +374,7 @@ static void test_a_higher_rank_loses_nothing(void **state)
 	}
 
 	__u64 jiffy_ns = world.datapath->jiffy_ns;
-	streams_run(streams, CONTENDERS, 4 * NS_PER_SECOND, jiffy_ns, jiffy_ns, &halted_ns);
+	streams_run(streams, CONTENDERS, 3 * NS_PER_SECOND, jiffy_ns, jiffy_ns, &halted_ns);
 	for (unsigned i = 1; i < CONTENDERS; i += 2)
 		print_message("%s, %u/s: %llu of %llu lost\n", contests[i / 2 / CONTESTED].name,
 		              contested[i / 2 % CONTESTED], streams[i].lost, streams[i].sent);
@@ -479,8 +479,8 @@ static void test_tenure_is_for_the_steady(void **state)
 	configure_anew();
 	configure("  - {name: dns, protocol: udp, ports: [53], capacity: 10M}\n");
 	begin();
-	/* A packet a second for a day; a little too few for an hour; and enough, for two minutes. */
-	assert_false(earns(1, 86400));
+	/* A packet a second for half a day; a little too few for an hour; and enough, for two minutes. */
+	assert_false(earns(1, 43200));
 	assert_false(earns(1.6, 3600));
 	assert_true(earns(2, 120));
 	/* A burst, however large. */
@@ -552,7 +552,7 @@ static void test_f22_users_stay_exact_in_a_full_table(void **state)
 	for (unsigned user = 0; user < 10; user++)
 		shot_send(&shot, TENURED, user, 60);
 	__u64 jiffy_ns = world.datapath->jiffy_ns;
-	__u64 elapsed_ns = streams_run(streams, 3, 3 * NS_PER_SECOND, jiffy_ns, jiffy_ns, &halted_ns);
+	__u64 elapsed_ns = streams_run(streams, 3, 2 * NS_PER_SECOND, jiffy_ns, jiffy_ns, &halted_ns);
 	__u64 gained = streams[2].sent - streams[2].lost;
 	double due = 10 * 30 * (double)elapsed_ns / (double)NS_PER_SECOND;
 	__u64 overflowed = 0;
