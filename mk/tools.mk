@@ -46,7 +46,18 @@ $O/tools/bench/receiver.o: $(RECEIVERS_SKELETON)
 $(RECEIVER): $O/tools/bench/receiver.o $(filter-out $O/user/main.o,$(USER_OBJECTS))
 	$(call say,LD,$@)$(CC) $(SANITIZE) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
 
+# Runs packets as the packet tests do.
+SCALING := $O/spillway-scaling
+SCALING_PARTS := $(addprefix $O/tests/packet/,frame.o world.o)
+
+$O/tools/bench/scaling.o: tools/bench/scaling.c $(SKELETONS)
+	@mkdir -p $(@D)
+	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(CFLAGS) -Itests -c $< -o $@
+
+$(SCALING): $O/tools/bench/scaling.o $(SCALING_PARTS) $(filter-out $O/user/main.o,$(USER_OBJECTS))
+	$(call say,LD,$@)$(CC) $(SANITIZE) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
+
 .PHONY: bench-tools
-bench-tools: $(TRAFFIC) $(RECEIVER)
+bench-tools: $(TRAFFIC) $(RECEIVER) $(SCALING)
 
 -include $(wildcard $O/tools/*/*.d)

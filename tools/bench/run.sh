@@ -9,4 +9,5 @@ if [ "$(id -u)" -ne 0 ]; then
 	echo "bench: not root: run 'sudo make bench'" >&2
 	exit 1
 fi
-exec python3 "$here/bench.py" "$@"
+python3 "$here/bench.py" "$@"
+"$O/spillway-scaling"
