@@ -89,9 +89,11 @@ void world_forget(struct world *world)
 	memset(dp->table, 0, dp->sets * sizeof(*dp->table));
 	memset(dp->overflows, 0, dp->sets * sizeof(*dp->overflows));
 	memset(dp->state->capacities, 0, sizeof(dp->state->capacities));
-	for (size_t set = 0; set < dp->sets; set++)
+	for (size_t set = 0; set < dp->sets; set++) {
 		for (int cell = 0; cell < SET_CELLS; cell++)
 			dp->table[set].states[cell] = now_ns << STATE_TAT_SHIFT;
+		dp->overflows[set].state = now_ns << STATE_TAT_SHIFT;
+	}
 }
 
 void world_reset(struct world *world)
