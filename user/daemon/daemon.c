@@ -263,6 +263,11 @@ static void on_tick(evutil_socket_t fd, short what, void *argument)
 		log_error("%s", err.text);
 	if (observer_tick(daemon->observer, now_s, &err) < 0)
 		log_error("%s", err.text);
+	if (daemon->aged_s && now_s - daemon->aged_s < DATAPATH_AGE_S)
+		return;
+	daemon->aged_s = now_s;
+	if (datapath_age(daemon->datapath, &err) < 0)
+		log_error("%s", err.text);
 }
 
 static void on_reload(evutil_socket_t fd, short what, void *argument)

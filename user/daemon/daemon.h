@@ -42,6 +42,7 @@ struct daemon {
 	struct override overrides[DAEMON_OVERRIDES_MAX];
 	size_t overrides_count;
 	double started_s; /* monotonic */
+	double aged_s;    /* the same: when the table's times were last kept from wrapping */
 	char kernel[128];
 };
 

@@ -95,6 +95,10 @@ struct table_view datapath_table(const struct datapath *dp);
 /* The packet path's time in nanoseconds. */
 int datapath_clock(struct datapath *dp, __u64 *out_ns, struct error *err);
 
+/* Keeps times that have passed long ago from wrapping round to the future. To be called every DATAPATH_AGE_S. */
+#define DATAPATH_AGE_S 3600
+int datapath_age(struct datapath *dp, struct error *err);
+
 /* What this kernel grants. Where it refuses, the data path does without. */
 struct datapath_grants {
 	bool frags;   /* frames in several buffers, as large MTUs make them (kernel 5.18) */
