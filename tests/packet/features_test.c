@@ -88,6 +88,31 @@ static void test_limits_do_not_charge_each_other(void **state)
 	assert_int_equal(spilled("web", REASON_USER_BYTES), 0);
 }
 
+/* Where nobody had limits in bytes for a while, cells have changed hands: whose they are now owes nothing. */
+static void test_bytes_owed_by_earlier_users(void **state)
+{
+	static const char with_bytes[] = ENFORCE "  - {name: dns, protocol: udp, ports: [53],\n"
+						 "     limit: {bytes_per_second: 64, burst_bytes: 50500}}\n";
+	char words[80];
+	(void)state;
+
+	begin(with_bytes);
+	for (int user = 0; user < 16; user++) {
+		snprintf(words, sizeof(words), "4:src=10.0.0.%d udp:53 raw:1400", user);
+		run(words, 100);
+	}
+	world_apply(&world, ENFORCE "  - {name: dns, protocol: udp, ports: [53]}\n");
+	for (int user = 0; user < (int)world.datapath->sets * SET_CELLS; user++) {
+		snprintf(words, sizeof(words), "4:src=10.1.%d.%d udp:53", user / 256, user % 256);
+		run(words, 1);
+	}
+	world_apply(&world, with_bytes);
+	for (int user = 0; user < (int)world.datapath->sets * SET_CELLS; user++) {
+		snprintf(words, sizeof(words), "4:src=10.1.%d.%d udp:53 raw:1400", user / 256, user % 256);
+		assert_int_equal(run(words, 1), XDP_PASS);
+	}
+}
+
 static void test_users_by_payload(void **state)
 {
 	(void)state;
@@ -318,6 +343,7 @@ int main(void)
 		cmocka_unit_test(test_limit_in_bytes),
 		cmocka_unit_test(test_limit_in_connections),
 		cmocka_unit_test(test_limits_do_not_charge_each_other),
+		cmocka_unit_test(test_bytes_owed_by_earlier_users),
 		cmocka_unit_test(test_users_by_payload),
 		cmocka_unit_test(test_payload_beyond_the_datagram),
 		cmocka_unit_test(test_capacity_bounds_all_users_together),

@@ -320,6 +320,27 @@ static int clear_tallies(struct datapath *dp, unsigned service)
 	return bpf_map_update_elem(bpf_map__fd(dp->skeleton->maps.tallies), &service, zero, BPF_ANY);
 }
 
+/* Forgets what users owe in bytes and connections. While no policy had such limits, the program did not look at it, and
+ * cells have changed hands. */
+static int clear_gauges(const struct datapath *dp, struct error *err)
+{
+	enum { AT_ONCE = 1024 };
+	_cleanup_free_ struct set_gauges *nothing = calloc(AT_ONCE, sizeof(*nothing));
+	__u32 sets[AT_ONCE];
+	if (!nothing)
+		return error_set(err, -ENOMEM, "limits in bytes: no memory");
+
+	for (uint32_t first = 0; first < dp->sets; first += AT_ONCE) {
+		__u32 count = dp->sets - first < AT_ONCE ? dp->sets - first : AT_ONCE;
+		for (__u32 i = 0; i < count; i++)
+			sets[i] = first + i;
+		if (bpf_map_update_batch(bpf_map__fd(dp->skeleton->maps.meter_gauges), sets, nothing, &count, NULL) < 0)
+			return error_set(err, -errno, "limits in bytes: cannot clear what users owe: %s",
+			                 strerror(errno));
+	}
+	return 0;
+}
+
 int datapath_apply(struct datapath *dp, const struct config *config, struct error *err)
 {
 	_cleanup_(image_freep) struct image *image = NULL;
@@ -333,9 +354,12 @@ int datapath_apply(struct datapath *dp, const struct config *config, struct erro
 	if (!failure)
 		image->features |=
 			dp->features & FEATURE_LISTS; /* they follow what is on them, not the configuration */
+	bool newly_gauged = !failure && image->features & ~dp->features & FEATURE_GAUGES;
 	/* While either policy may count, the program can do what both use. */
 	if (!failure && image->features & ~dp->features)
 		failure = program_load(dp, dp->features | image->features, err);
+	if (!failure && newly_gauged)
+		failure = clear_gauges(dp, err);
 	if (!failure)
 		failure = wait_for_packets(err);
 	if (!failure)
