@@ -13,7 +13,8 @@ import sys
 import tempfile
 
 # What tshark is asked for; all but the malformations may come more than once in a frame, for headers within headers.
-FIELDS = """frame.protocols vlan.id ieee8021ad.id ieee8021ad.svid ieee8021ad.cvid ip.src ip.dst ip.proto
+FIELDS = """frame.protocols vlan.id ieee8021ad.id ieee8021ad.svid ieee8021ad.cvid eth.type vlan.etype
+ip.src ip.dst ip.proto
 ip.frag_offset ip.flags.mf ipv6.src ipv6.dst ipv6.fraghdr.nxt ipv6.fraghdr.offset ipv6.fraghdr.more udp.dstport
 tcp.dstport sctp.dstport _ws.malformed _ws.expert.message""".split()
 
@@ -47,6 +48,7 @@ class Dissection:
         protocols = seen["frame.protocols"][0].split(":") if seen["frame.protocols"] else []
         self.messages = seen["_ws.expert.message"]
         self.tags = sum(len(seen[name]) for name in ("vlan.id", "ieee8021ad.id", "ieee8021ad.svid", "ieee8021ad.cvid"))
+        self.old_tag = any(int(kind, 0) == 0x9100 for kind in seen["eth.type"] + seen["vlan.etype"])
         while protocols and protocols[0] in LINK:
             protocols.pop(0)
         self.network = protocols.pop(0) if protocols and protocols[0] in ("ip", "ipv6") else None
@@ -119,11 +121,13 @@ def only_ours(frame, different):
 EXPLANATIONS = [
     (lambda frame, theirs, different: frame.kind == "not-ip" and (theirs.tags > 2 or theirs.broke_off_in_tag),
      "Behind a third VLAN tag nothing is read: 802.1Q and 802.1ad know two, and the work is bounded."),
+    (lambda frame, theirs, different: frame.kind == "not-ip" and theirs.old_tag,
+     "0x9100 is a tag of before 802.1ad: no IP."),
     (lambda frame, theirs, different: only_ours(frame, different) and frame.malformation == "transport"
      and not theirs.above,
      "A transport header of which not one byte is there is cut off; tshark has then nothing to call malformed."),
-    (lambda frame, theirs, different: only_ours(frame, different) and theirs.above == ["icmp"],
-     "An ICMP message has eight bytes at least (RFC 792); tshark asks for what its type needs."),
+    (lambda frame, theirs, different: only_ours(frame, different) and theirs.above in (["icmp"], ["icmpv6"]),
+     "An ICMP message has eight bytes at least (RFC 792, RFC 4443); tshark asks for what its type needs."),
     (lambda frame, theirs, different: only_ours(frame, different) and frame.malformation == "extension"
      and theirs.fragment == "first",
      "A first fragment holds all extension headers whole, or is discarded (RFC 7112, RFC 8200 section 4.5)."),
