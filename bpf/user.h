@@ -31,13 +31,18 @@ static __always_inline __u64 nh_pair(__u64 word, __u64 key)
 /* NH over the key's four words (Black, Halevi, Krawczyk, Krovetz and Rogaway: UMAC, 1999): two users meet in 64 bits
  * with a chance of 2^-32, whatever their addresses, as long as nobody knows the keys; then one round of multiplication
  * to spread it. So nobody can aim at a set. The service's part comes with its policy. */
-static __always_inline void user_locate(const struct live *live, const struct policy *policy, struct user *user)
+static __always_inline void user_locate(const struct live *live, const struct policy *policy, __u8 ipv6,
+                                        struct user *user)
 {
 	__u64 hash =
 		policy->seed + nh_pair(user->key[1], live->hash_keys[0]) + nh_pair(user->key[0], live->hash_keys[1]);
 
+	/* A.b.c.d and a forged ::ffff:a.b.c.d have one key. The hash's highest bit keeps them apart: the product
+	 * carries it into the tag, since hash keys are odd. */
 	if (user->kind != USER_SOURCE)
 		hash += user->kind * KIND_SEED;
+	else
+		hash += (__u64)ipv6 << 63;
 	hash = (hash ^ (hash >> 32)) * live->hash_keys[4];
 	user->set = hash >> 40;
 	user->tag = (__u32)(hash >> 8) | 1;
@@ -127,5 +132,5 @@ static __always_inline void user_identify(struct xdp_md *ctx, const struct live 
 		user_from_tag(ctx, packet, user);
 	if (FEATURE(FEATURE_TENANTS) && policy->kind == USER_TENANT)
 		user_from_tenant(slot, packet, user);
-	user_locate(live, policy, user);
+	user_locate(live, policy, packet->ipv6, user);
 }

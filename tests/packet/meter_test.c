@@ -72,6 +72,23 @@ static void test_users_are_apart(void **state)
 	assert_int_equal(verdict, XDP_PASS); /* another service is another limit */
 }
 
+/* Forged sources of the form ::ffff:a.b.c.d are no burden to a.b.c.d. */
+static void test_mapped_sources_are_other_users(void **state)
+{
+	unsigned verdict;
+	(void)state;
+
+	world_apply(&world, "mode: enforce\nservices:\n"
+	                    "  - {name: slow, protocol: udp, ports: [53], user: {kind: source, ipv4: 32, ipv6: 128},\n"
+	                    "     limit: {packets_per_second: 1, burst: 50}}\n");
+	world_reset(&world);
+	run("6:src=::ffff:198.51.100.7 udp:53", 1000, &verdict);
+	assert_int_equal(verdict, XDP_DROP);
+	run("4:src=198.51.100.7 udp:53", 1, &verdict);
+	assert_int_equal(verdict, XDP_PASS);
+	world_apply(&world, SERVICES("enforce"));
+}
+
 static void test_shadow_equals_spill(void **state)
 {
 	unsigned verdict;
@@ -341,6 +358,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_burst_then_spill),
 		cmocka_unit_test(test_users_are_apart),
+		cmocka_unit_test(test_mapped_sources_are_other_users),
 		cmocka_unit_test(test_shadow_equals_spill),
 		cmocka_unit_test(test_reload_keeps_users),
 		cmocka_unit_test(test_raised_limit_is_felt_at_once),
