@@ -13,9 +13,9 @@ import sys
 import tempfile
 
 # What tshark is asked for; all but the malformations may come more than once in a frame, for headers within headers.
-FIELDS = """frame.protocols vlan.id ieee8021ad.id ieee8021ad.svid ieee8021ad.cvid eth.type vlan.etype
-ip.src ip.dst ip.proto
-ip.frag_offset ip.flags.mf ipv6.src ipv6.dst ipv6.fraghdr.nxt ipv6.fraghdr.offset ipv6.fraghdr.more udp.dstport
+FIELDS = """frame.protocols vlan.id ieee8021ad.id ieee8021ad.svid ieee8021ad.cvid ieee8021ah.etype vlan.etype
+ip.src ip.dst ip.proto ip.frag_offset
+ip.flags.mf ipv6.src ipv6.dst ipv6.fraghdr.nxt ipv6.fraghdr.offset ipv6.fraghdr.more udp.dstport
 tcp.dstport sctp.dstport _ws.malformed _ws.expert.message""".split()
 
 TSHARK = ["tshark", "-n", "-T", "fields", "-E", "occurrence=a", "-E", "aggregator=|",
@@ -48,7 +48,7 @@ class Dissection:
         protocols = seen["frame.protocols"][0].split(":") if seen["frame.protocols"] else []
         self.messages = seen["_ws.expert.message"]
         self.tags = sum(len(seen[name]) for name in ("vlan.id", "ieee8021ad.id", "ieee8021ad.svid", "ieee8021ad.cvid"))
-        self.old_tag = any(int(kind, 0) == 0x9100 for kind in seen["eth.type"] + seen["vlan.etype"])
+        self.old_tag = any(int(kind, 0) == 0x9100 for kind in seen["ieee8021ah.etype"] + seen["vlan.etype"])
         while protocols and protocols[0] in LINK:
             protocols.pop(0)
         self.network = protocols.pop(0) if protocols and protocols[0] in ("ip", "ipv6") else None

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The policy is changed under full traffic on two CPUs, and no packet is judged by a mixture of two policies, or by
+ * none.
+ *
+ * The two that take turns are made so that a mixture shows. In each, the port that is sent to belongs to one of two
+ * services, whose limit is out of reach, while the other one's stops everything. So the classifier of one with the
+ * policy of the other spills, and so does the first half of a policy (which limits there are) with the second half of
+ * the other (how high those in bytes are). RELOADS: how many changes (500). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <dirent.h>
+#include <linux/bpf.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "datapath/internal.h"
+#include "packet/hammer.h"
+#include "packet/world.h"
+
+#define RELOADS        500
+#define WARM_UP        20 /* changes before memory is first looked at */
+#define RUNS           100000
+#define GROWTH_MAX_KIB 512
+
+/* `other` makes both use limits in bytes throughout: the program is loaded once. */
+#define POLICY(reachable, stopped, destinations)                                                                     \
+	"mode: enforce\nservices:\n"                                                                                 \
+	"  - {name: " reachable ", protocol: udp, ports: [53], destinations: [" destinations ", \"2001:db8::/32\"]," \
+	" limit: {bytes_per_second: 10GB, burst_bytes: 10GB}}\n"                                                     \
+	"  - {name: " stopped ", protocol: udp, ports: [54], limit: {packets_per_second: 0.1, burst: 1}}\n"
+
+static const char *const policies[2] = {POLICY("even", "odd", "192.0.2.1/32"), POLICY("odd", "even", "192.0.0.0/16")};
+
+static struct world world;
+
+static unsigned reloads_wanted(void)
+{
+	const char *text = getenv("RELOADS");
+
+	return text ? (unsigned)strtoul(text, NULL, 10) : RELOADS;
+}
+
+/* What this process, which does the daemon's part, holds of the kernel's: maps and programs are descriptors. */
+static unsigned descriptors(void)
+{
+	DIR *directory = opendir("/proc/self/fd");
+	unsigned count = 0;
+
+	assert_non_null(directory);
+	while (readdir(directory))
+		count++;
+	closedir(directory);
+	return count;
+}
+
+static unsigned long resident_kib(void)
+{
+	unsigned long size, resident = 0;
+	FILE *file = fopen("/proc/self/statm", "r");
+
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%lu %lu", &size, &resident), 2);
+	fclose(file);
+	return resident * (unsigned long)sysconf(_SC_PAGESIZE) / 1024;
+}
+
+static void test_no_packet_meets_a_mixture(void **state)
+{
+	unsigned reloads = reloads_wanted(), held = 0;
+	unsigned long kib = 0;
+	struct hammer hammers[HAMMERS_MAX];
+	struct shot *shots = calloc(2, sizeof(*shots));
+	__u64 counted = 0, sent = 0;
+
+	(void)state;
+	assert_non_null(shots);
+	shot_load(&shots[0], "4 udp:53", RUNS);
+	shot_load(&shots[1], "6 udp:53", RUNS);
+	hammers_start(hammers, HAMMERS_MAX, &world, shots, 2, 0);
+	for (unsigned i = 0; i < WARM_UP + reloads; i++) {
+		world_apply(&world, policies[i % 2]);
+		if (i + 1 == WARM_UP) {
+			held = descriptors();
+			kib = resident_kib();
+		}
+	}
+	hammers_end(hammers, HAMMERS_MAX);
+	free(shots);
+
+	unsigned long grown_kib = resident_kib() - kib;
+	for (int i = 0; i < HAMMERS_MAX; i++)
+		sent += hammers[i].packets;
+	for (int i = 0; i < 2; i++)
+		counted += world_tallies(&world, i ? "odd" : "even").outcomes[OUTCOME_PASSED].packets;
+	printf("%u changes under %llu packets, %llu passed; %ld KiB more\n", reloads, (unsigned long long)sent,
+	       (unsigned long long)counted, (long)grown_kib);
+	assert_int_equal(counted, sent);
+	assert_int_equal(descriptors(), held);
+	assert_true((long)grown_kib < GROWTH_MAX_KIB);
+}
+
+static int make(void **state)
+{
+	(void)state;
+	world_make(&world, policies[1]);
+	return 0;
+}
+
+static int remove_world(void **state)
+{
+	(void)state;
+	world_remove(&world);
+	return 0;
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_no_packet_meets_a_mixture),
+	};
+
+	return cmocka_run_group_tests(tests, make, remove_world);
+}
