@@ -2,10 +2,11 @@
 /* The policy is changed under full traffic on two CPUs, and no packet is judged by a mixture of two policies, or by
  * none.
  *
- * The two that take turns are made so that a mixture shows. In each, the port that is sent to belongs to one of two
- * services, whose limit is out of reach, while the other one's stops everything. So the classifier of one with the
- * policy of the other spills, and so does the first half of a policy (which limits there are) with the second half of
- * the other (how high those in bytes are). RELOADS: how many changes (500). */
+ * Three policies take turns, so that a slot never gets what it had, and are made so that a mixture shows. In each, the
+ * port that is sent to belongs to one of three services, whose limit is out of reach, while those of the others stop
+ * everything. So the classifier of one with the policy of another spills, and so does the first half of a policy block
+ * (which limits there are) with the second half of another (how high those in bytes are). RELOADS: how many changes
+ * (500). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -27,14 +28,20 @@
 #define RUNS           100000
 #define GROWTH_MAX_KIB 512
 
-/* `other` makes both use limits in bytes throughout: the program is loaded once. */
-#define POLICY(reachable, stopped, destinations)                                                                     \
+enum { SERVICES = 3 };
+
+/* Each has a limit in bytes somewhere: the program is loaded once. */
+#define POLICY(reachable, stopped, also_stopped, destinations)                                                       \
 	"mode: enforce\nservices:\n"                                                                                 \
 	"  - {name: " reachable ", protocol: udp, ports: [53], destinations: [" destinations ", \"2001:db8::/32\"]," \
 	" limit: {bytes_per_second: 10GB, burst_bytes: 10GB}}\n"                                                     \
-	"  - {name: " stopped ", protocol: udp, ports: [54], limit: {packets_per_second: 0.1, burst: 1}}\n"
+	"  - {name: " stopped ", protocol: udp, ports: [54], limit: {packets_per_second: 0.1, burst: 1}}\n"          \
+	"  - {name: " also_stopped ", protocol: udp, ports: [55], limit: {packets_per_second: 0.1, burst: 1}}\n"
 
-static const char *const policies[2] = {POLICY("even", "odd", "192.0.2.1/32"), POLICY("odd", "even", "192.0.0.0/16")};
+static const char *const services[SERVICES] = {"a", "b", "c"};
+static const char *const policies[SERVICES] = {POLICY("a", "b", "c", "192.0.2.1/32"),
+                                               POLICY("b", "c", "a", "192.0.0.0/16"),
+                                               POLICY("c", "a", "b", "0.0.0.0/0")};
 
 static struct world world;
 
@@ -83,7 +90,7 @@ static void test_no_packet_meets_a_mixture(void **state)
 	shot_load(&shots[1], "6 udp:53", RUNS);
 	hammers_start(hammers, HAMMERS_MAX, &world, shots, 2, 0);
 	for (unsigned i = 0; i < WARM_UP + reloads; i++) {
-		world_apply(&world, policies[i % 2]);
+		world_apply(&world, policies[i % SERVICES]);
 		if (i + 1 == WARM_UP) {
 			held = descriptors();
 			kib = resident_kib();
@@ -95,8 +102,8 @@ static void test_no_packet_meets_a_mixture(void **state)
 	unsigned long grown_kib = resident_kib() - kib;
 	for (int i = 0; i < HAMMERS_MAX; i++)
 		sent += hammers[i].packets;
-	for (int i = 0; i < 2; i++)
-		counted += world_tallies(&world, i ? "odd" : "even").outcomes[OUTCOME_PASSED].packets;
+	for (int i = 0; i < SERVICES; i++)
+		counted += world_tallies(&world, services[i]).outcomes[OUTCOME_PASSED].packets;
 	printf("%u changes under %llu packets, %llu passed; %ld KiB more\n", reloads, (unsigned long long)sent,
 	       (unsigned long long)counted, (long)grown_kib);
 	assert_int_equal(counted, sent);
@@ -107,7 +114,7 @@ static void test_no_packet_meets_a_mixture(void **state)
 static int make(void **state)
 {
 	(void)state;
-	world_make(&world, policies[1]);
+	world_make(&world, policies[SERVICES - 1]);
 	return 0;
 }
 
