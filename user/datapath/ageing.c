@@ -14,7 +14,7 @@ static void state_age(__u64 *state, __u64 now_ns)
 	__u64 aged = (now_ns - STALE_NS) << STATE_TAT_SHIFT | (seen & (STATE_TENURED | STATE_PACKETS_MASK));
 
 	if (ahead_ns > (__s64)STALE_NS || ahead_ns < -(__s64)STALE_NS)
-		__atomic_compare_exchange_n(state, &seen, aged, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+		__sync_val_compare_and_swap(state, seen, aged);
 }
 
 int datapath_age(struct datapath *dp, struct error *err)
