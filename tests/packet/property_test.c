@@ -38,6 +38,7 @@
 #define FIRST_PORT   100
 #define PADDING_MAX  1400
 #define NS_PER_S     1000000000ULL
+#define HOUR_NS      (3600 * NS_PER_S)
 #define NS_PER_MS    1000000ULL
 #define FRAME_CHARGE 65536 /* bytes: a user may be in debt for so long a frame */
 
@@ -153,11 +154,11 @@ static struct obvious {
 } obvious;
 
 struct packet_sent {
-	unsigned service, user, padding;
-	bool opens; /* a TCP SYN */
 	size_t length;
+	unsigned service, user, padding;
 	unsigned outcome; /* of the program: a reason is REASON + 1, 0: passed */
 	int overflow;     /* the set whose overflow judged it, or -1 */
+	bool opens;       /* a TCP SYN */
 	bool set_full;
 };
 
@@ -203,7 +204,7 @@ static bool capacity_is_over(const struct packet_sent *packet, uint64_t now)
 
 	if (!terms->capacity)
 		return false;
-	if (ahead_of(*time, now) > 4 * CLASSES * step + increment + (1ULL << 30))
+	if (ahead_of(*time, now) > 4ULL * CLASSES * step + increment + (1ULL << 30))
 		*time = now;
 	return ahead_of(*time, now) > (rank + 1) * step;
 }
@@ -337,7 +338,7 @@ static size_t packet_write(const struct packet_sent *packet, unsigned char frame
 	snprintf(source, sizeof(source), packet->user % 3 ? "4:src=10.0.0.%u" : "6:src=2001:db8::%x", packet->user);
 	if (tcp)
 		snprintf(words, sizeof(words), "%s tcp:%u,flags=%u pad:%u", source, FIRST_PORT + packet->service,
-		         packet->opens ? 2 : 16, packet->padding);
+		         packet->opens ? 2U : 16U, packet->padding);
 	else
 		snprintf(words, sizeof(words), "%s udp:%u pad:%u", source, FIRST_PORT + packet->service,
 		         packet->padding);
@@ -380,7 +381,7 @@ static bool set_is_full(unsigned number, uint64_t now)
 static void send_one(struct packet_sent *packet, uint64_t clock_ns)
 {
 	bool observes = obvious.terms[packet->service].observes;
-	__u64 before[SETS_MAX];
+	__u64 before[SETS_MAX] = {0};
 	unsigned char frame[FRAME_MAX];
 
 	for (unsigned set = 0; set < world.datapath->sets; set++)
@@ -492,9 +493,8 @@ static void step_packets(unsigned users)
 
 static void step_silence(void)
 {
-	static const uint64_t reaches_ns[] = {
-		20 * NS_PER_MS,  20 * NS_PER_MS,      NS_PER_S,         NS_PER_S, 10 * NS_PER_S,
-		1000 * NS_PER_S, 4 * 3600 * NS_PER_S, 86400 * NS_PER_S, NS_PER_S, 3 * 86400 * NS_PER_S};
+	static const uint64_t reaches_ns[] = {20 * NS_PER_MS,  20 * NS_PER_MS, NS_PER_S,     NS_PER_S, 10 * NS_PER_S,
+	                                      1000 * NS_PER_S, 4 * HOUR_NS,    24 * HOUR_NS, NS_PER_S, 72 * HOUR_NS};
 	uint64_t for_ns = random_next() % PICK(reaches_ns);
 
 	TELL("silence of %llu.%09llu s\n", (unsigned long long)(for_ns / NS_PER_S),
