@@ -340,6 +340,11 @@ struct set_gauges {
 	__u64 connections_tat_ns[SET_CELLS];
 };
 
+/* Whoever has passed so many packets keeps its cell through pauses of half a second, such as chance makes at 20 packets
+ * a second: a flood that fills the table does not take it between two packets. */
+#define KEPT_PACKETS 16
+#define KEPT_NS      (1ULL << 29)
+
 /* Tenure is earned by being steady in TENURE_STREAK epochs in a row: by passing another TENURE_PACKETS-th packet within
  * each. That takes a minute and more than 1.6 packets a second throughout, so that neither a burst nor a packet a
  * second from each of many forged addresses buys it. A spill starts the streak anew. Whoever has tenure keeps it

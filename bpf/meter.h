@@ -56,8 +56,6 @@ struct {
 #define METER_TRIES     8            /* compare-and-swap; two CPUs need two */
 #define METER_CLAIMS    3            /* searches for a cell, when others take what was found */
 #define HORIZON_NS      (1ULL << 41) /* TATs lie at most so far ahead: 36 minutes; what seems further is long past */
-#define KEPT_PACKETS    16           /* whoever has passed so many */
-#define KEPT_NS         (1ULL << 29) /* keeps its cell through pauses of half a second: random ones, at 20 a second */
 #define CELL_NONE       SET_CELLS
 #define CARRY_AT        ((STATE_PACKETS_MASK + 1) / 2) /* packets in a cell, and two: then CARRIED leave it */
 #define CARRIED         (CARRY_AT / 2)

@@ -198,7 +198,7 @@ static bool capacity_is_over(const struct packet_sent *packet, uint64_t now)
 {
 	const struct terms *terms = &obvious.terms[packet->service];
 	uint64_t increment = NS_PER_S / (terms->capacity ? terms->capacity : 1), jiffy = world.datapath->jiffy_ns;
-	uint64_t step = 2 * (increment > jiffy ? increment : jiffy);
+	uint64_t step = 2 * jiffy + 8 * increment;
 	unsigned rank = terms->class * 4 + !packet->opens;
 	uint64_t *time = &obvious.capacities[packet->service];
 
@@ -372,9 +372,11 @@ static bool set_is_full(unsigned number, uint64_t now)
 	unsigned running = 0;
 
 	bpf_map_lookup_elem(bpf_map__fd(world.datapath->skeleton->maps.meter_gauges), &number, &gauges);
-	for (unsigned cell = 0; cell < SET_CELLS; cell++)
-		running += (__s64)(set->states[cell] - (now << STATE_TAT_SHIFT)) >> STATE_TAT_SHIFT > 0 ||
-		           gauges.bytes_tat_ns[cell] > now || gauges.connections_tat_ns[cell] > now;
+	for (unsigned cell = 0; cell < SET_CELLS; cell++) {
+		__s64 ahead = (__s64)(set->states[cell] - (now << STATE_TAT_SHIFT)) >> STATE_TAT_SHIFT;
+		__s64 kept = (set->states[cell] & STATE_PACKETS_MASK) >= KEPT_PACKETS ? (__s64)KEPT_NS : 0;
+		running += ahead + kept > 0 || gauges.bytes_tat_ns[cell] > now || gauges.connections_tat_ns[cell] > now;
+	}
 	return running == SET_CELLS;
 }
 
