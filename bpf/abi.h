@@ -343,7 +343,8 @@ struct set_gauges {
 /* Whoever has passed so many packets keeps its cell through pauses of half a second, such as chance makes at 20 packets
  * a second: a flood that fills the table does not take it between two packets. */
 #define KEPT_PACKETS 16
-#define KEPT_NS      (1ULL << 29)
+#define KEPT_BITS    29
+#define KEPT_NS      (1ULL << KEPT_BITS)
 
 /* Tenure is earned by being steady in TENURE_STREAK epochs in a row: by passing another TENURE_PACKETS-th packet within
  * each. That takes a minute and more than 1.6 packets a second throughout, so that neither a burst nor a packet a
@@ -352,7 +353,8 @@ struct set_gauges {
 #define TENURE_PACKETS     16
 #define TENURE_EPOCH_SHIFT 33 /* 8.6 s */
 #define TENURE_STREAK      8
-#define TENURE_KEPT_NS     (1ULL << 39) /* 9 minutes */
+#define TENURE_KEPT_BITS   39
+#define TENURE_KEPT_NS     (1ULL << TENURE_KEPT_BITS) /* 9 minutes */
 
 /* Tags ----------------------------------------------------------------------------------------------------------- */
 

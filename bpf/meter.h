@@ -105,34 +105,32 @@ static __always_inline __u64 cell_find(const struct meter_set *set, __u32 tag)
 	return cell;
 }
 
-/* When a cell may be another's: when all its times have passed, and the pause that a user outlasts who was there
- * before, or the silence that tenure does. Else a flood that keeps all cells running would take the cell of a user
- * within its limit between two of its packets, and leave it to the overflow that the flood uses up. */
-static __always_inline __u64 cell_free_at(const struct meter_set *set, const struct set_gauges *gauges, __u64 cell,
-                                          __u64 now)
-{
-	__u64 state = set->states[cell];
-	__u64 free_at = now + ((__s64)(state - state_of(now)) >> STATE_TAT_SHIFT);
-	__u64 kept = (KEPT_PACKETS - 1 - (state & STATE_PACKETS_MASK)) >> 63;
-
-	OPAQUE(kept);
-	free_at += kept * KEPT_NS;
-	if (FEATURE(FEATURE_CAPACITY) && state & STATE_TENURED)
-		free_at += TENURE_KEPT_NS;
-	if (FEATURE(FEATURE_GAUGES) && gauges) {
-		__u64 bytes = gauges->bytes_tat_ns[cell], connections = gauges->connections_tat_ns[cell];
-		free_at = bytes > free_at ? bytes : free_at;
-		free_at = connections > free_at ? connections : free_at;
-	}
-	return free_at;
-}
+#define STATE_TENURED_BIT 19
+#define TENURE_KEPT_SHIFT (TENURE_KEPT_BITS + STATE_TAT_SHIFT - STATE_TENURED_BIT)
+#define KEPT_SHIFT        (KEPT_BITS + STATE_TAT_SHIFT - STATE_TENURED_BIT)
 
 /* How long ago a cell became free, plus the horizon, in the upper bits; the cell's number in the two lowest, so that
- * the oldest of several names itself. */
+ * the oldest of several names itself. A cell is free when all its times have passed, and the pause that a user outlasts
+ * who was there before, or the silence that tenure does: one bit each, moved to where a state has that time. Else a
+ * flood that keeps all cells running would take the cell of a user within its limit between two of its packets, and
+ * leave it to the overflow that the flood uses up. */
 static __always_inline __u64 cell_age(const struct meter_set *set, const struct set_gauges *gauges, __u64 cell,
                                       __u64 now)
 {
-	return (state_of(now + HORIZON_NS - cell_free_at(set, gauges, cell, now)) >> 2 & ~CELL_INDEX_MASK) | cell;
+	__u64 state = set->states[cell];
+	__u64 age = (state_of(now + HORIZON_NS) | STATE_TENURED | STATE_PACKETS_MASK) - state; /* borrows no time */
+	__u64 kept = ((state & STATE_PACKETS_MASK) + STATE_TENURED - KEPT_PACKETS) & STATE_TENURED;
+
+	age -= kept << KEPT_SHIFT;
+	if (FEATURE(FEATURE_CAPACITY))
+		age -= (state & STATE_TENURED) << TENURE_KEPT_SHIFT;
+	if (FEATURE(FEATURE_GAUGES) && gauges) {
+		__u64 bytes = gauges->bytes_tat_ns[cell], connections = gauges->connections_tat_ns[cell];
+		__u64 later = bytes > connections ? bytes : connections;
+		if (later > now && state_of(now + HORIZON_NS - later) < age)
+			age = state_of(now + HORIZON_NS - later);
+	}
+	return (age >> 2 & ~CELL_INDEX_MASK) | cell;
 }
 
 static __always_inline __u64 older(__u64 a, __u64 b)
@@ -170,6 +168,33 @@ static __always_inline __u64 state_next(__u64 state, __u64 ahead, __u64 incremen
 static __always_inline bool state_swap(__u64 *state, __u64 seen, __u64 next)
 {
 	return __sync_val_compare_and_swap(state, seen, next) == seen;
+}
+
+/* Makes a cell the user's, charged with its first packet. False where somebody else was faster. A packet of the cell's
+ * old user that is charged on another CPU at this very moment is forgotten: one, and by a user that was idle. */
+static __always_inline bool cell_claim(struct meter_set *set, __u64 cell, __u32 tag, __u64 now, __u64 increment_ns,
+                                       __u32 bytes)
+{
+	__u32 before = set->tags[cell];
+
+	if (__sync_val_compare_and_swap(&set->tags[cell], before, tag) != before)
+		return false;
+	*(volatile __u64 *)&set->states[cell] = state_of(now + increment_ns) | 1;
+	set->bytes[cell] = bytes;
+	return true;
+}
+
+/* Seats a newcomer about whom nothing else is to be asked, which in a flood of forged sources is every packet. False
+ * where all cells are running, or another CPU was faster. */
+__noinline int meter_seat(struct meter_set *set, __u32 tag, __u64 now, __u64 increment_ns, __u32 bytes)
+{
+	if (!set)
+		return false;
+	__u64 cell = cell_victim(set, 0, now);
+	if (cell >= SET_CELLS)
+		return false;
+	BOUND_CELL(cell);
+	return cell_claim(set, cell, tag, now, increment_ns, bytes);
 }
 
 /* What the meter needs to know of a packet off the fast path; gathered only for that. */
@@ -413,19 +438,6 @@ static __always_inline struct capacity_state *meter_capacity_of(const struct pol
 	return &state.capacities[policy->service];
 }
 
-/* Makes a cell the user's, charged with its first packet. False where somebody else was faster. A packet of the cell's
- * old user that is charged on another CPU at this very moment is forgotten: one, and by a user that was idle. */
-static __always_inline bool cell_claim(struct meter_set *set, __u64 cell, const struct metered *metered)
-{
-	__u32 before = set->tags[cell];
-
-	if (__sync_val_compare_and_swap(&set->tags[cell], before, metered->tag) != before)
-		return false;
-	*(volatile __u64 *)&set->states[cell] = state_of(metered->now_ns + metered->increment_ns) | 1;
-	set->bytes[cell] = metered->bytes;
-	return true;
-}
-
 /* Judges a packet of a user that has a cell: by the service's capacity, the gauges, the limit in packets; charges all,
  * or nothing. */
 static __always_inline int cell_judge(struct meter_set *set, __u64 cell, const struct policy *policy,
@@ -485,7 +497,8 @@ static __always_inline int newcomer_judge(struct meter_set *set, const struct po
 	if (FEATURE(FEATURE_GAUGES))
 		gauges = bpf_map_lookup_elem(&meter_gauges, &index);
 	__u64 cell = cell_victim(set, gauges, metered->now_ns);
-	if (cell < SET_CELLS && !cell_claim(set, cell, metered))
+	if (cell < SET_CELLS &&
+	    !cell_claim(set, cell, metered->tag, metered->now_ns, metered->increment_ns, metered->bytes))
 		return JUDGED_LOST;
 	if (cell >= SET_CELLS)
 		judged = overflow_judge(policy, metered);
@@ -563,6 +576,9 @@ static __always_inline __u32 meter_judge(struct xdp_md *ctx, const struct policy
 			return OUTCOME_PASSED;
 		}
 	}
+	if (cell >= SET_CELLS && !FEATURE(FEATURE_GAUGES) && !capacity &&
+	    meter_seat(set, user->tag, now, increment, packet->bytes))
+		return OUTCOME_PASSED;
 	struct metered metered = METERED(packet, user, index, now, increment, rank, connects);
 	return meter_judge_slowly(set, policy, &metered);
 }

@@ -45,7 +45,7 @@ class Case:
 
     def warm_up(self):
         """Seconds until everybody has come: a table that fills is another measurement than one that is full."""
-        return 2 if self.users >= 100000 else 0.1
+        return 2 if self.users >= 100000 or self.distribution == "unique" else 0.1
 
 
 CASES = [
