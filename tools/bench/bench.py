@@ -39,9 +39,10 @@ COMMIT
 class Case:
     """One row: who sends, and to how many services."""
 
-    def __init__(self, name, users, distribution, family=4, services=1, limit=1000000, tenants=0):
+    def __init__(self, name, users, distribution, family=4, services=1, limit=1000000, tenants=0, denied=0, extra=""):
         self.name, self.users, self.distribution = name, users, distribution
         self.family, self.services, self.limit, self.tenants = family, services, limit, tenants
+        self.denied, self.extra = denied, extra
 
     def warm_up(self):
         """Seconds until everybody has come: a table that fills is another measurement than one that is full."""
@@ -56,6 +57,11 @@ CASES = [
     Case("100,000 users", 100000, "uniform"),
     Case("1,000 users, 10,000 tenants", 1000, "uniform", tenants=10000),
     Case("100,000 users, 10,000 tenants", 100000, "uniform", tenants=10000),
+    Case("1,000 users, 60,000 others denied", 1000, "uniform", denied=60000),
+    Case("1,000 users, with a capacity", 1000, "uniform", extra="capacity: 100M"),
+    Case("1,000 users, a limit in bytes", 1000, "uniform", extra="limit: {bytes_per_second: 1GB}"),
+    Case("1 user, by payload", 1, "uniform", extra="user: {kind: payload, offset: 2, length: 8}"),
+    Case("1,000 users, by tag, nobody named", 1000, "uniform", extra="user: {kind: tag}"),
     Case("1,000,000 users", 1000000, "uniform"),
     Case("1,000,000 users, Zipf", 1000000, "zipf"),
     Case("never repeating", 1, "unique"),
@@ -97,19 +103,24 @@ class World:
 
     def config(self, case):
         """One service, or many with ranges of which the measured one is the last; tenants have 100,000 prefixes."""
-        path = f"{self.directory}/{case.services}-{case.limit}-{case.tenants}.yaml"
-        kind = "tenant" if case.tenants else "source"
+        path = f"{self.directory}/edge.yaml"
+        service = {"name": "dns", "protocol": "udp", "ports": "[53]",
+                   "user": "{kind: %s}" % ("tenant" if case.tenants else "source"),
+                   "limit": f"{{packets_per_second: {case.limit}, burst: {case.limit}}}"}
+        service.update([case.extra.split(": ", 1)] if case.extra else [])
         prefixes = [f"10.{n >> 9}.{n >> 1 & 255}.{128 * (n & 1)}/25" for n in range(100000)]
         with open(path, "w", encoding="ascii") as out:
             out.write("interfaces: [edge]\nmode: enforce\nlisten: null\n")
             out.write("tenants:\n" if case.tenants else "")
             for i in range(case.tenants):
                 out.write(f"  - {{name: t{i}, prefixes: [{','.join(prefixes[i::case.tenants])}]}}\n")
+            out.write("deny:\n" if case.denied else "")
+            for i in range(case.denied):
+                out.write(f"  - 172.{16 + (i >> 14)}.{i >> 6 & 255}.{4 * (i & 63)}\n")
             out.write("services:\n")
             for i in range(case.services - 1):
                 out.write(f"  - {{name: s{i}, protocol: udp, ports: [{1000 + 20 * i}-{1009 + 20 * i}]}}\n")
-            out.write(f"  - {{name: dns, protocol: udp, ports: [53], user: {{kind: {kind}}}, "
-                      f"limit: {{packets_per_second: {case.limit}, burst: {case.limit}}}}}\n")
+            out.write("  - {" + ", ".join(f"{key}: {value}" for key, value in service.items()) + "}\n")
         return path
 
     def flood(self, case, seconds):
