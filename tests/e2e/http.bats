@@ -5,9 +5,11 @@
 
 bats_require_minimum_version 1.5.0
 
+load common
+
 setup_file() {
 	export PATH="$PATH:/usr/sbin"
-	export NS="swh-$$" DIR="$BATS_FILE_TMPDIR" SPILLWAY="$O/spillway"
+	export NS="swh-$$" PLACE="swh-$$" DIR="$BATS_FILE_TMPDIR" SPILLWAY="$O/spillway"
 	export SPILLWAY_SOCKET="$DIR/spillway.sock" SPILLWAY_PINS="/sys/fs/bpf/spillway-http-$$"
 	# A name that Linux allows, and that a label must escape.
 	export IFACE='h"t\p0'
@@ -60,25 +62,6 @@ config() {
 		  - {name: dns, protocol: udp, ports: [53], limit: {packets_per_second: 100, burst: 10}}
 	END
 	printf '%s\n' "$@" >>"$DIR/spillway.yaml"
-}
-
-start() {
-	nsenter --net="/run/netns/$NS" "$SPILLWAY" run --config "$DIR/spillway.yaml" >"$DIR/log" 2>&1 3>&- &
-	echo $! >"$DIR/pid"
-	for _ in $(seq 100); do
-		"$SPILLWAY" status >/dev/null 2>&1 && return
-		kill -0 "$(cat "$DIR/pid")" 2>/dev/null || break
-		sleep 0.1
-	done
-	cat "$DIR/log" >&2
-	return 1
-}
-
-stop() {
-	[ -e "$DIR/pid" ] || return 0
-	kill "$(cat "$DIR/pid")" 2>/dev/null || true
-	while kill -0 "$(cat "$DIR/pid")" 2>/dev/null; do sleep 0.05; done
-	rm -f "$DIR/pid"
 }
 
 # get PATH [CURL OPTION...]
