@@ -7,19 +7,11 @@
 #include <time.h>
 
 #include "base/cleanup.h"
-#include "base/prefix.h"
 #include "daemon/daemon.h"
 #include "daemon/lists.h"
 #include "daemon/names.h"
 #include "datapath/image.h"
-#include "datapath/lists.h"
-
-static const char *const malformation_names[MALFORMATIONS] = {
-	[MALFORMED_ETHERNET] = "ethernet",
-	[MALFORMED_IP] = "ip",
-	[MALFORMED_EXTENSION] = "extension",
-	[MALFORMED_TRANSPORT] = "transport",
-};
+#include "observe/sums.h"
 
 int api_service_number(const struct daemon *daemon, const char *name)
 {
@@ -40,32 +32,6 @@ static json_t *time_text(long long seconds)
 static const char *mode_name(bool observe)
 {
 	return observe ? "observe" : "enforce";
-}
-
-/* Sums of one service's outcomes, as the contract splits them: shadowed packets passed. */
-struct sums {
-	struct tally received, passed, spilled, shadow;
-};
-
-static void tally_add(struct tally *sum, const struct tally *tally)
-{
-	sum->packets += tally->packets;
-	sum->bytes += tally->bytes;
-}
-
-static struct sums sums_of(const struct service_tallies *tallies)
-{
-	struct sums sums = {0};
-
-	for (int outcome = 0; outcome < OUTCOMES; outcome++) {
-		const struct tally *tally = &tallies->outcomes[outcome];
-		bool spilled = outcome >= OUTCOME_SPILLED && outcome < OUTCOME_SHADOW;
-		tally_add(&sums.received, tally);
-		tally_add(spilled ? &sums.spilled : &sums.passed, tally);
-		if (outcome >= OUTCOME_SHADOW)
-			tally_add(&sums.shadow, tally);
-	}
-	return sums;
 }
 
 static json_t *reasons_document(const struct service_tallies *tallies)
@@ -223,15 +189,13 @@ json_t *api_status(struct daemon *daemon, struct error *err)
 	                 "lists", api_lists_totals(daemon));
 }
 
-#define USER_TEXT_MAX PREFIX_TEXT_MAX
-
-static void bytes_text(const void *bytes, unsigned count, char out[USER_TEXT_MAX])
+static void bytes_text(const void *bytes, unsigned count, char out[API_USER_TEXT_MAX])
 {
 	for (unsigned i = 0; i < count; i++)
 		snprintf(out + (size_t)2 * i, 3, "%02x", ((const __u8 *)bytes)[i]);
 }
 
-static void source_text(const struct policy *policy, const struct observed_user *user, char out[USER_TEXT_MAX])
+static void source_text(const struct policy *policy, const struct observed_user *user, char out[API_USER_TEXT_MAX])
 {
 	struct prefix prefix = {.ipv4 = !user->ipv6, .length = 0};
 
@@ -246,24 +210,22 @@ static const struct config_tenant *tenant_of(const struct daemon *daemon, const 
 	return user->kind == USER_TENANT ? config_find_tenant(daemon->config, user->key[0]) : NULL;
 }
 
-/* A user as people write one: its address, or the prefix that this was cut to; its tenant's name; the bytes of its
- * datagrams in hex; the number that its application has given it. */
-static void user_text(const struct daemon *daemon, unsigned number, const struct observed_user *user,
-                      char out[USER_TEXT_MAX])
+void api_user_text(const struct daemon *daemon, unsigned number, const struct observed_user *user,
+                   char out[API_USER_TEXT_MAX])
 {
 	const struct policy_slot *slot = datapath_policies(daemon->datapath);
 	const struct config_tenant *tenant = tenant_of(daemon, user);
 	unsigned bytes = PAYLOAD_BYTES(slot->payload_spans[number]);
 
 	if (tenant)
-		snprintf(out, USER_TEXT_MAX, "%s", tenant->name);
+		snprintf(out, API_USER_TEXT_MAX, "%s", tenant->name);
 	else if (user->kind == USER_TENANT) /* no longer configured: of its name only the key is left */
 		bytes_text(user->key, sizeof(user->key[0]), out);
 	else if (user->kind ==
 	         USER_PAYLOAD) /* of a service whose users were named otherwise by now, all that there is */
 		bytes_text(user->key, bytes ? bytes : PAYLOAD_BYTES_MAX, out);
 	else if (user->kind == USER_TAG)
-		snprintf(out, USER_TEXT_MAX, "%llu", user->key[1]);
+		snprintf(out, API_USER_TEXT_MAX, "%llu", user->key[1]);
 	else
 		source_text(&slot->policies[number], user, out);
 }
@@ -273,9 +235,9 @@ static json_t *user_document(struct daemon *daemon, unsigned number, const struc
 	const struct policy *policy = &datapath_policies(daemon->datapath)->policies[number];
 	const struct config_tenant *tenant = tenant_of(daemon, user);
 	double limit = policy_limit(policy) * (tenant ? tenant->weight : 1);
-	char text[USER_TEXT_MAX];
+	char text[API_USER_TEXT_MAX];
 
-	user_text(daemon, number, user, text);
+	api_user_text(daemon, number, user, text);
 	return json_pack("{s:s,s:s,s:s,s:f,s:f,s:I,s:I,s:I,s:o,s:o}", "service",
 	                 datapath_catalogue(daemon->datapath)->names[number], "user", text, "kind",
 	                 kind_names[user->kind], "packets_per_second", user->packets_per_second, "bytes_per_second",
@@ -416,146 +378,4 @@ bool api_ready(const struct daemon *daemon)
 		if (!links[i].index)
 			return false;
 	return count > 0;
-}
-
-/* A label whose value others chose: what the formats give a meaning is escaped. */
-static void write_label(FILE *out, const char *name, const char *value)
-{
-	fprintf(out, "%s=\"", name);
-	for (; *value; value++) {
-		if (*value == '\n')
-			fputs("\\n", out);
-		else
-			fprintf(out, "%s%c", strchr("\"\\", *value) ? "\\" : "", *value);
-	}
-	fputc('"', out);
-}
-
-static void metric_head(FILE *out, const char *name, const char *type, bool open_metrics, const char *help)
-{
-	/* OpenMetrics names a counter's family without its suffix. */
-	size_t length = strlen(name);
-	if (open_metrics && length > 6 && strcmp(name + length - 6, "_total") == 0)
-		length -= 6;
-	fprintf(out, "# HELP %.*s %s\n# TYPE %.*s %s\n", (int)length, name, help, (int)length, name, type);
-}
-
-static void write_counters(FILE *out, const char *name, const char *service, const struct service_tallies *tallies,
-                           bool bytes)
-{
-	struct sums sums = sums_of(tallies);
-
-	fprintf(out, "%s{service=\"%s\",verdict=\"passed\",reason=\"\"} %llu\n", name, service,
-	        (unsigned long long)(bytes ? sums.passed.bytes : sums.passed.packets));
-	for (int reason = 0; reason < REASONS; reason++) {
-		const struct tally *spilled = &tallies->outcomes[OUTCOME_SPILLED + reason];
-		const struct tally *shadow = &tallies->outcomes[OUTCOME_SHADOW + reason];
-		fprintf(out, "%s{service=\"%s\",verdict=\"spilled\",reason=\"%s\"} %llu\n", name, service,
-		        reason_names[reason], (unsigned long long)(bytes ? spilled->bytes : spilled->packets));
-		fprintf(out, "%s{service=\"%s\",verdict=\"shadow\",reason=\"%s\"} %llu\n", name, service,
-		        reason_names[reason], (unsigned long long)(bytes ? shadow->bytes : shadow->packets));
-	}
-}
-
-static int write_services(struct daemon *daemon, FILE *out, bool open_metrics, struct error *err)
-{
-	const struct catalogue_slot *catalogue = datapath_catalogue(daemon->datapath);
-	_cleanup_free_ struct observed_service *observed = calloc(SERVICES_MAX, sizeof(*observed));
-	static const struct {
-		const char *name, *type, *help;
-	} families[] = {
-		{"spillway_packets_total", "counter",
-	         "Packets by service and verdict. Shadow packets also count as passed."},
-		{"spillway_bytes_total", "counter", "Bytes by service and verdict. Shadow bytes also count as passed."},
-		{"spillway_level_packets_per_second", "gauge", "What one user of weight 1 may send to the service."},
-		{"spillway_capacity_packets_per_second", "gauge", "What the service as a whole can take."},
-		{"spillway_active_users", "gauge", "Users that sent something within the last two seconds."},
-		{"spillway_user_packets_per_second", "gauge", "Rates of the heaviest users of each service."},
-	};
-
-	for (unsigned n = 0; observed && n < SERVICES_MAX; n++)
-		if (catalogue->names[n][0] && observer_service(daemon->observer, n, &observed[n], err) < 0)
-			return -EIO;
-	for (size_t family = 0; observed && family < sizeof(families) / sizeof(*families); family++) {
-		metric_head(out, families[family].name, families[family].type, open_metrics, families[family].help);
-		for (unsigned n = 0; n < SERVICES_MAX; n++) {
-			const struct policy *policy = &datapath_policies(daemon->datapath)->policies[n];
-			const char *service = catalogue->names[n], *name = families[family].name;
-			if (!service[0])
-				continue;
-			if (family < 2)
-				write_counters(out, name, service, &observed[n].tallies, family == 1);
-			else if (family == 2 && policy_limit(policy) > 0)
-				fprintf(out, "%s{service=\"%s\"} %.10g\n", name, service, policy_limit(policy));
-			else if (family == 3 && policy_capacity(policy) > 0)
-				fprintf(out, "%s{service=\"%s\"} %.10g\n", name, service, policy_capacity(policy));
-			else if (family == 4)
-				fprintf(out, "%s{service=\"%s\"} %zu\n", name, service, observed[n].active_users);
-			for (size_t i = 0;
-			     family == 5 && i < observed[n].heaviest_count && i < daemon->config->metrics_users; i++) {
-				char user[USER_TEXT_MAX];
-				user_text(daemon, n, &observed[n].heaviest[i], user);
-				fprintf(out, "%s{service=\"%s\",user=\"%s\"} %.10g\n", name, service, user,
-				        observed[n].heaviest[i].packets_per_second);
-			}
-		}
-	}
-	return observed ? 0 : error_set(err, -ENOMEM, "metrics: no memory");
-}
-
-static int write_host(struct daemon *daemon, FILE *out, bool open_metrics, struct error *err)
-{
-	struct tally malformed[MALFORMATIONS];
-	size_t count;
-	const struct datapath_link *links = datapath_links(daemon->datapath, &count);
-
-	int failure = datapath_read_malformations(daemon->datapath, malformed, err);
-	if (failure)
-		return failure;
-	metric_head(out, "spillway_malformed_packets_total", "counter", open_metrics,
-	            "Packets that could not be parsed, by what is wrong with them.");
-	for (int why = 0; why < MALFORMATIONS; why++)
-		fprintf(out, "spillway_malformed_packets_total{kind=\"%s\"} %llu\n", malformation_names[why],
-		        (unsigned long long)malformed[why].packets);
-	struct lists_totals lists = lists_totals(daemon->datapath);
-	metric_head(out, "spillway_list_entries", "gauge", open_metrics, "Prefixes on the lists.");
-	fprintf(out, "spillway_list_entries{list=\"allow\"} %zu\nspillway_list_entries{list=\"deny\"} %zu\n",
-	        lists.allowed, lists.denied);
-	metric_head(out, "spillway_allowed_over_packets_total", "counter", open_metrics,
-	            "Packets from allowed sources beyond the allow list's limit, judged as anybody's.");
-	fprintf(out, "spillway_allowed_over_packets_total %llu\n", (unsigned long long)lists.over_packets);
-	metric_head(out, "spillway_interface_attached", "gauge", open_metrics,
-	            "1 where packets of the interface are judged.");
-	for (size_t i = 0; i < count; i++) {
-		fputs("spillway_interface_attached{", out);
-		write_label(out, "interface", links[i].name);
-		fprintf(out, ",mode=\"%s\"} %d\n", links[i].generic ? "generic" : "native", links[i].index != 0);
-	}
-	metric_head(out, "spillway_build_info", "gauge", open_metrics, "Always 1; the labels say what runs.");
-	fputs("spillway_build_info{version=\"" SPILLWAY_VERSION "\",", out);
-	write_label(out, "kernel", daemon->kernel);
-	fputs("} 1\n", out);
-	return 0;
-}
-
-int api_metrics(struct daemon *daemon, bool open_metrics, char **out, struct error *err)
-{
-	char *text = NULL;
-	size_t size;
-	FILE *stream = open_memstream(&text, &size);
-	if (!stream)
-		return error_set(err, -ENOMEM, "metrics: no memory");
-
-	int failure = write_services(daemon, stream, open_metrics, err);
-	if (!failure)
-		failure = write_host(daemon, stream, open_metrics, err);
-	if (open_metrics)
-		fputs("# EOF\n", stream);
-	fclose(stream);
-	if (failure) {
-		free(text);
-		return failure;
-	}
-	*out = text;
-	return 0;
 }

@@ -7,8 +7,10 @@
 #include <stdbool.h>
 
 #include "base/error.h"
+#include "base/prefix.h"
 
 struct daemon;
+struct observed_user;
 
 json_t *api_status(struct daemon *daemon, struct error *err);
 json_t *api_services(struct daemon *daemon, struct error *err);
@@ -19,11 +21,14 @@ json_t *api_users(struct daemon *daemon, const char *service, size_t limit, stru
 /* {"service", "mode"?, "level"?, "capacity"?, "class"?, "for_seconds"?}. Returns 0, or -EINVAL with what is wrong. */
 int api_set(struct daemon *daemon, const json_t *wish, struct error *err);
 
-/* Prometheus text, or OpenMetrics. `*out` is freed by the caller. */
-int api_metrics(struct daemon *daemon, bool open_metrics, char **out, struct error *err);
-
 /* Whether every configured interface is attached. */
 bool api_ready(const struct daemon *daemon);
 
 /* The number of a service of that name, or -1. */
 int api_service_number(const struct daemon *daemon, const char *name);
+
+/* A user as people write one: its address, or the prefix that this was cut to; its tenant's name; the bytes of its
+ * datagrams in hex; the number that its application has given it. `number` is the service's. */
+#define API_USER_TEXT_MAX PREFIX_TEXT_MAX
+void api_user_text(const struct daemon *daemon, unsigned number, const struct observed_user *user,
+                   char out[API_USER_TEXT_MAX]);

@@ -27,3 +27,10 @@ static const char *const reason_names[REASONS] = {
 	[REASON_DRILL] = "drill",
 	[REASON_NOT_OWNER] = "not_owner",
 };
+
+static const char *const malformation_names[MALFORMATIONS] = {
+	[MALFORMED_ETHERNET] = "ethernet",
+	[MALFORMED_IP] = "ip",
+	[MALFORMED_EXTENSION] = "extension",
+	[MALFORMED_TRANSPORT] = "transport",
+};

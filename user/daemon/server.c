@@ -17,6 +17,7 @@
 #include "daemon/api.h"
 #include "daemon/daemon.h"
 #include "daemon/lists.h"
+#include "daemon/metrics.h"
 
 #define REQUEST_BYTES_MAX 65536
 #define HEADER_BYTES_MAX  16384
@@ -110,7 +111,7 @@ static void on_metrics(struct evhttp_request *request, void *argument)
 
 	if (!only_reads(request))
 		return;
-	if (api_metrics(server->daemon, open_metrics, &text, &err) < 0) {
+	if (metrics_text(server->daemon, open_metrics, &text, &err) < 0) {
 		reply_error(request, 500, &err);
 		return;
 	}
