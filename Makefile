@@ -9,6 +9,7 @@ include mk/toolchain.mk
 include mk/deps.mk
 include mk/bpf.mk
 include mk/user.mk
+include mk/page.mk
 include mk/tools.mk
 include mk/fuzz.mk
 include mk/tests.mk

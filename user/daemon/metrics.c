@@ -238,11 +238,11 @@ static int read_all(struct scrape *scrape, struct error *err)
 	return datapath_read_malformations(daemon->datapath, scrape->malformed, err);
 }
 
-int metrics_text(struct daemon *daemon, bool open_metrics, char **out, struct error *err)
+int metrics_text(struct daemon *daemon, bool open_metrics, char **out, size_t *out_size, struct error *err)
 {
 	_cleanup_free_ struct scrape *scrape = calloc(1, sizeof(*scrape));
 	char *text = NULL;
-	size_t size;
+	size_t size = 0;
 
 	if (!scrape)
 		return error_set(err, -ENOMEM, "metrics: no memory");
@@ -264,5 +264,6 @@ int metrics_text(struct daemon *daemon, bool open_metrics, char **out, struct er
 		return error_set(err, -ENOMEM, "metrics: no memory");
 	}
 	*out = text;
+	*out_size = size;
 	return 0;
 }

@@ -12,12 +12,13 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-#include "base/prefix.h"
 #include "config/config.h"
 #include "daemon/api.h"
 #include "daemon/daemon.h"
+#include "daemon/http.h"
 #include "daemon/lists.h"
 #include "daemon/metrics.h"
+#include "daemon/page.h"
 
 #define REQUEST_BYTES_MAX 65536
 #define HEADER_BYTES_MAX  16384
@@ -34,119 +35,51 @@ struct server {
 	char socket[108];
 };
 
-static void reply(struct evhttp_request *request, int code, const char *type, const char *body)
-{
-	struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
-	struct evbuffer *buffer = evbuffer_new();
-	char length[24];
-
-	evhttp_add_header(headers, "Content-Type", type);
-	/* libevent would send the body of an answer to HEAD, and not its length (RFC 9110 section 9.3.2). */
-	snprintf(length, sizeof(length), "%zu", strlen(body));
-	evhttp_add_header(headers, "Content-Length", length);
-	if (buffer && evhttp_request_get_command(request) != EVHTTP_REQ_HEAD)
-		evbuffer_add(buffer, body, strlen(body));
-	evhttp_send_reply(request, code, code < 400 ? "OK" : "Error", buffer);
-	if (buffer)
-		evbuffer_free(buffer);
-}
-
-static void reply_json(struct evhttp_request *request, int code, json_t *document)
-{
-	char *text = document ? json_dumps(document, JSON_INDENT(2)) : NULL;
-
-	json_decref(document);
-	if (text)
-		reply(request, code, "application/json", text);
-	else
-		reply(request, 500, "text/plain", "out of memory\n");
-	free(text);
-}
-
-static void reply_error(struct evhttp_request *request, int code, const struct error *err)
-{
-	reply_json(request, code, json_pack("{s:s}", "error", err->text));
-}
-
-/* A page elsewhere must not read this host through a browser by a name of its own (DNS rebinding). */
-static bool host_allowed(struct evhttp_request *request)
-{
-	const char *host = evhttp_request_get_host(request);
-	struct prefix address;
-	char bare[64];
-
-	if (!host || strcasecmp(host, "localhost") == 0)
-		return true;
-	snprintf(bare, sizeof(bare), "%s", host[0] == '[' ? host + 1 : host);
-	bare[strcspn(bare, "]/")] = '\0';
-	return prefix_parse(bare, &address, NULL) == 0;
-}
-
-static bool only_reads(struct evhttp_request *request)
-{
-	enum evhttp_cmd_type command = evhttp_request_get_command(request);
-	struct error err;
-
-	if (!host_allowed(request)) {
-		error_set(&err, 0, "Host: ask by an address or 'localhost'");
-		reply_error(request, 403, &err);
-		return false;
-	}
-	if (command != EVHTTP_REQ_GET && command != EVHTTP_REQ_HEAD) {
-		error_set(&err, 0, "this can only be read: GET it");
-		evhttp_add_header(evhttp_request_get_output_headers(request), "Allow", "GET, HEAD");
-		reply_error(request, 405, &err);
-		return false;
-	}
-	return true;
-}
-
 static void on_metrics(struct evhttp_request *request, void *argument)
 {
 	const char *accept = evhttp_find_header(evhttp_request_get_input_headers(request), "Accept");
 	bool open_metrics = accept && strstr(accept, "application/openmetrics-text");
 	struct server *server = argument;
 	struct error err;
+	size_t size;
 	char *text;
 
-	if (!only_reads(request))
+	if (!http_only_reads(request))
 		return;
-	if (metrics_text(server->daemon, open_metrics, &text, &err) < 0) {
-		reply_error(request, 500, &err);
-		return;
-	}
-	reply(request, 200,
-	      open_metrics ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
-	                   : "text/plain; version=0.0.4; charset=utf-8",
-	      text);
-	free(text);
+	if (metrics_text(server->daemon, open_metrics, &text, &size, &err) < 0)
+		http_reply_error(request, 500, &err);
+	else
+		http_reply_taking(request, 200,
+		                  open_metrics ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+		                               : "text/plain; version=0.0.4; charset=utf-8",
+		                  text, size);
 }
 
 static void on_healthy(struct evhttp_request *request, void *argument)
 {
 	(void)argument;
-	if (only_reads(request))
-		reply(request, 200, "text/plain", "healthy\n");
+	if (http_only_reads(request))
+		http_reply(request, 200, "text/plain", "healthy\n");
 }
 
 static void on_ready(struct evhttp_request *request, void *argument)
 {
 	struct server *server = argument;
 
-	if (!only_reads(request))
+	if (!http_only_reads(request))
 		return;
 	if (api_ready(server->daemon))
-		reply(request, 200, "text/plain", "ready\n");
+		http_reply(request, 200, "text/plain", "ready\n");
 	else
-		reply(request, 503, "text/plain", "an interface is not attached\n");
+		http_reply(request, 503, "text/plain", "an interface is not attached\n");
 }
 
 static void answer(struct evhttp_request *request, json_t *document, const struct error *err)
 {
 	if (document)
-		reply_json(request, 200, document);
+		http_reply_json(request, 200, document);
 	else
-		reply_error(request, 500, err);
+		http_reply_error(request, 500, err);
 }
 
 static void on_status(struct evhttp_request *request, void *argument)
@@ -154,7 +87,7 @@ static void on_status(struct evhttp_request *request, void *argument)
 	struct server *server = argument;
 	struct error err;
 
-	if (only_reads(request))
+	if (http_only_reads(request))
 		answer(request, api_status(server->daemon, &err), &err);
 }
 
@@ -163,7 +96,7 @@ static void on_services(struct evhttp_request *request, void *argument)
 	struct server *server = argument;
 	struct error err;
 
-	if (only_reads(request))
+	if (http_only_reads(request))
 		answer(request, api_services(server->daemon, &err), &err);
 }
 
@@ -184,10 +117,10 @@ static void answer_users(struct daemon *daemon, struct evhttp_request *request, 
 
 	if (service && api_service_number(daemon, service) < 0) {
 		error_set(&err, 0, "service %s: there is none of that name: 'spillway services' lists them", service);
-		reply_error(request, 404, &err);
+		http_reply_error(request, 404, &err);
 	} else if (limit && !digits_parse(limit, &count)) {
 		error_set(&err, 0, "limit=%s: a whole number was expected", limit);
-		reply_error(request, 400, &err);
+		http_reply_error(request, 400, &err);
 	} else {
 		answer(request, api_users(daemon, service, count, &err), &err);
 	}
@@ -198,7 +131,7 @@ static void on_users(struct evhttp_request *request, void *argument)
 	struct server *server = argument;
 	struct evkeyvalq query = {0};
 
-	if (!only_reads(request))
+	if (!http_only_reads(request))
 		return;
 	const char *text = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(request));
 	if (text)
@@ -213,7 +146,7 @@ static void on_lists(struct evhttp_request *request, void *argument)
 	struct evkeyvalq query = {0};
 	struct error err;
 
-	if (!only_reads(request))
+	if (!http_only_reads(request))
 		return;
 	const char *text = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(request));
 	if (text)
@@ -229,7 +162,7 @@ static bool is_post(struct evhttp_request *request)
 	if (evhttp_request_get_command(request) == EVHTTP_REQ_POST)
 		return true;
 	evhttp_add_header(evhttp_request_get_output_headers(request), "Allow", "POST");
-	reply(request, 405, "text/plain", "this changes something: POST it\n");
+	http_reply(request, 405, "text/plain", "this changes something: POST it\n");
 	return false;
 }
 
@@ -241,9 +174,9 @@ static void on_reload(struct evhttp_request *request, void *argument)
 	if (!is_post(request))
 		return;
 	if (daemon_reload(server->daemon, &err) < 0)
-		reply_error(request, 400, &err);
+		http_reply_error(request, 400, &err);
 	else
-		reply_json(request, 200, json_pack("{s:b}", "reloaded", 1));
+		http_reply_json(request, 200, json_pack("{s:b}", "reloaded", 1));
 }
 
 /* The document that was posted; NULL where it is no JSON. */
@@ -266,9 +199,9 @@ static void on_set(struct evhttp_request *request, void *argument)
 	int failure = api_set(server->daemon, wish, &err);
 	json_decref(wish);
 	if (failure)
-		reply_error(request, 400, &err);
+		http_reply_error(request, 400, &err);
 	else
-		reply_json(request, 200, json_pack("{s:b}", "set", 1));
+		http_reply_json(request, 200, json_pack("{s:b}", "set", 1));
 }
 
 static void change_lists(struct evhttp_request *request, struct server *server, enum list list)
@@ -281,9 +214,9 @@ static void change_lists(struct evhttp_request *request, struct server *server, 
 	json_t *done = api_lists_change(server->daemon, list, wish, &err);
 	json_decref(wish);
 	if (done)
-		reply_json(request, 200, done);
+		http_reply_json(request, 200, done);
 	else
-		reply_error(request, 400, &err);
+		http_reply_error(request, 400, &err);
 }
 
 static void on_allow(struct evhttp_request *request, void *argument)
@@ -313,7 +246,18 @@ static void on_stop(struct evhttp_request *request, void *argument)
 	if (!is_post(request))
 		return;
 	evhttp_request_set_on_complete_cb(request, stop_now, argument); /* whoever asked has the answer first */
-	reply_json(request, 200, json_pack("{s:b}", "stopping", 1));
+	http_reply_json(request, 200, json_pack("{s:b}", "stopping", 1));
+}
+
+static void on_nothing(struct evhttp_request *request, void *argument)
+{
+	struct error err;
+	(void)argument;
+
+	error_set(&err, 0,
+	          "nothing is at this path: / is the live page, /metrics for Prometheus, and there are /-/healthy, "
+	          "/-/ready and /api/v1/status, services, users, lists");
+	http_reply_error(request, 404, &err);
 }
 
 static const struct route {
@@ -345,6 +289,8 @@ static struct evhttp *http_new(struct server *server, bool changes)
 	evhttp_set_timeout(http, REQUEST_TIMEOUT_S);
 	evhttp_set_max_body_size(http, REQUEST_BYTES_MAX);
 	evhttp_set_max_headers_size(http, HEADER_BYTES_MAX);
+	evhttp_set_gencb(http, on_nothing, server);
+	page_serve(http);
 	evhttp_set_allowed_methods(http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD);
 	for (size_t i = 0; i < sizeof(routes) / sizeof(*routes); i++)
 		if (changes || !routes[i].changes)
