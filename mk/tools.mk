@@ -57,7 +57,16 @@ $O/tools/bench/scaling.o: tools/bench/scaling.c $(SKELETONS)
 $(SCALING): $O/tools/bench/scaling.o $(SCALING_PARTS) $(filter-out $O/user/main.o,$(USER_OBJECTS))
 	$(call say,LD,$@)$(CC) $(SANITIZE) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
 
+OBSERVING := $O/spillway-observing
+
+$O/tools/bench/observing.o: tools/bench/observing.c $(SKELETONS)
+	@mkdir -p $(@D)
+	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(CFLAGS) -Itests -c $< -o $@
+
+$(OBSERVING): $O/tools/bench/observing.o $(SCALING_PARTS) $(filter-out $O/user/main.o,$(USER_OBJECTS))
+	$(call say,LD,$@)$(CC) $(SANITIZE) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
+
 .PHONY: bench-tools
-bench-tools: $(TRAFFIC) $(RECEIVER) $(SCALING)
+bench-tools: $(TRAFFIC) $(RECEIVER) $(SCALING) $(OBSERVING)
 
 -include $(wildcard $O/tools/*/*.d)

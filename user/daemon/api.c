@@ -185,7 +185,7 @@ json_t *api_status(struct daemon *daemon, struct error *err)
 	                 "features", features_document(daemon), "table", "cells", (json_int_t)table.cells, "used",
 	                 (json_int_t)table.used, "newcomers", (json_int_t)table.newcomers, "overflowed",
 	                 (json_int_t)table.overflowed, "bytes", (json_int_t)table.bytes, "controller", "alive", 1,
-	                 "tick_milliseconds", OBSERVER_TICK_S * 1000, "malformed", malformed, "services", services,
+	                 "tick_milliseconds", OBSERVER_TICK_MS, "malformed", malformed, "services", services,
 	                 "lists", api_lists_totals(daemon));
 }
 

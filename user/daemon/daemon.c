@@ -327,7 +327,7 @@ static int open_datapath(struct daemon *daemon, struct error *err)
 
 static struct event *timer_new(struct daemon *daemon, event_callback_fn callback)
 {
-	static const struct timeval tick = {.tv_sec = OBSERVER_TICK_S};
+	static const struct timeval tick = {.tv_usec = OBSERVER_TICK_MS * 1000};
 	struct event *event = event_new(daemon->loop, -1, EV_PERSIST, callback, daemon);
 
 	if (event)

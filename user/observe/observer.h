@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What the counters say over time: rates of services each second, and from a pass over the table of users every two
- * seconds who is active and who is heaviest. Reads the data path, changes nothing. */
+/* What the counters say over time: rates of services each second (each tick where they are followed), and from a pass
+ * over the table of users who is active, how fast, and who is heaviest. Reads the data path, changes nothing. */
 #pragma once
 
 #include <stddef.h>
@@ -8,9 +8,14 @@
 #include "base/error.h"
 #include "datapath/datapath.h"
 
-#define OBSERVER_TICK_S   1
-#define OBSERVER_PASS_S   2   /* the window of users' rates */
-#define OBSERVER_HEAVIEST 100 /* users kept for each service */
+#define OBSERVER_TICK_MS     100
+#define OBSERVER_PASS_S      1    /* from one pass over the table to the next */
+#define OBSERVER_HURRY_S     0.25 /* the same while somebody is in a hurry */
+#define OBSERVER_PASS_SHARE  0.08 /* of one core, at most: where a pass takes long, the next one comes later */
+#define OBSERVER_ACTIVE_S    2    /* who has sent nothing for so long is no longer active */
+#define OBSERVER_SMOOTHING_S 0.5  /* time constant of users' rates */
+#define OBSERVER_HEAVIEST    100  /* users kept for each service */
+#define OBSERVER_VISITORS    4
 
 struct observer;
 
@@ -27,7 +32,7 @@ struct observed_user {
 struct observed_service {
 	struct service_tallies tallies;
 	double packets_per_second;            /* received */
-	size_t active_users;                  /* that sent something in the last pass's window */
+	size_t active_users;                  /* that sent something within OBSERVER_ACTIVE_S */
 	const struct observed_user *heaviest; /* heaviest first */
 	size_t heaviest_count;
 };
@@ -38,11 +43,33 @@ struct observed_table {
 	size_t newcomers;  /* users of a single packet in the last window: they have no name yet, and no service */
 };
 
+/* The last pass over the table. */
+struct observed_pass {
+	unsigned long number; /* passes so far */
+	double ended_s;       /* monotonic, as given to observer_tick() */
+	double cost_s;        /* of this thread's time */
+};
+
 int observer_new(struct observer **out, struct datapath *dp, struct error *err);
 void observer_free(struct observer *observer);
 
-/* Reads counters, and each OBSERVER_PASS_S the table. `now_s` is monotonic. */
+/* Reads counters, and when it is time the table. To be called each OBSERVER_TICK_MS; `now_s` is monotonic. Returns 0,
+ * or -errno where a counter or the clock could not be read: what was known stays, and the next tick tries again. */
 int observer_tick(struct observer *observer, double now_s, struct error *err);
+
+/* Looks at the table each OBSERVER_HURRY_S, and at once, for as long as it is so. */
+void observer_hurry(struct observer *observer, bool hurry);
+
+/* Called in a pass for each active user, in no order; a pass has them all. Some million calls a second are possible:
+ * it should take nanoseconds. `user` is gone after the call. A pass comes about each second, whoever is in a hurry;
+ * observer_pass() says when it is over: its number is then another one. */
+typedef void observer_visitor(unsigned service, const struct observed_user *user, void *argument);
+
+/* From the next pass on, for good. Returns 0, or -E2BIG beyond OBSERVER_VISITORS. */
+int observer_visit(struct observer *observer, observer_visitor *visitor, void *argument);
+
+/* The last pass that visitors have seen. */
+struct observed_pass observer_pass(const struct observer *observer);
 
 /* The newest figures; counters are read at the call, so that they are never older than the question. */
 int observer_service(struct observer *observer, unsigned number, struct observed_service *out, struct error *err);

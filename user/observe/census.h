@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* A pass over the table of users: who is active in which service, how fast, who is heaviest. Private to observe/:
+ * observer.h is what others read. */
+#pragma once
+
+#include "observe/observer.h"
+
+struct census;
+
+/* What the last pass found of one service. */
+struct census_service {
+	size_t active;
+	const struct observed_user *heaviest; /* heaviest first; until the next pass */
+	size_t heaviest_count;
+};
+
+struct census_table {
+	size_t used;      /* cells */
+	size_t newcomers; /* users of a single packet since the pass before */
+	bool quiet;       /* nobody is active */
+};
+
+int census_new(struct census **out, struct datapath *dp, struct error *err);
+void census_free(struct census *census);
+
+/* Adds a visitor, as observer_visit() says. */
+int census_visit(struct census *census, observer_visitor *visitor, void *argument);
+
+/* Makes a pass. `visited`: visitors see it. Returns 0, or -errno where the packet path's clock could not be asked. */
+int census_take(struct census *census, bool visited, struct error *err);
+
+struct census_service census_service(const struct census *census, unsigned service);
+struct census_table census_table(const struct census *census);
