@@ -15,6 +15,7 @@
 #include "daemon/interfaces.h"
 #include "daemon/lists.h"
 #include "daemon/server.h"
+#include "daemon/telling.h"
 #include "datapath/image.h"
 #include "datapath/lists.h"
 
@@ -81,8 +82,7 @@ static void overrides_drop_lapsed(struct daemon *daemon, double now_s)
 		if (!override->until_s || override->until_s > now_s)
 			daemon->overrides[kept++] = *override;
 		else
-			log_notice("service %s: override has lapsed, the configuration counts again",
-			           override->service);
+			tell_override_lapsed(daemon, override->service);
 	}
 	daemon->overrides_count = kept;
 }
@@ -158,7 +158,7 @@ static void warn_of_generic(const struct daemon *daemon)
 			            links[i].name);
 }
 
-int daemon_reload(struct daemon *daemon, struct error *err)
+static int reload(struct daemon *daemon, struct error *err)
 {
 	struct evhttp_bound_socket *web = NULL;
 	struct config *config;
@@ -197,8 +197,18 @@ int daemon_reload(struct daemon *daemon, struct error *err)
 		warn_of_generic(daemon);
 	config_free(daemon->config);
 	daemon->config = config;
-	log_notice("configuration applied: %zu services", config->services_count);
 	return 0;
+}
+
+int daemon_reload(struct daemon *daemon, struct error *err)
+{
+	struct error refusal;
+	int failure = reload(daemon, &refusal);
+
+	tell_reload(daemon, failure ? &refusal : NULL);
+	if (failure)
+		*err = refusal;
+	return failure;
 }
 
 /* Lays a newer override over an earlier one, of which stays what the newer is silent about. */
@@ -246,8 +256,10 @@ int daemon_override(struct daemon *daemon, const struct override *override, stru
 	if (failure) {
 		*slot = before;
 		daemon->overrides_count = count;
+		return failure;
 	}
-	return failure;
+	tell_override(daemon, override);
+	return 0;
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *argument)
@@ -272,11 +284,10 @@ static void on_tick(evutil_socket_t fd, short what, void *argument)
 
 static void on_reload(evutil_socket_t fd, short what, void *argument)
 {
-	struct error err;
+	struct error told; /* as an event */
 	(void)fd, (void)what;
 
-	if (daemon_reload(argument, &err) < 0)
-		log_error("reload refused, the old configuration stays in force: %s", err.text);
+	daemon_reload(argument, &told);
 }
 
 static void on_stop(evutil_socket_t fd, short what, void *argument)
@@ -300,7 +311,8 @@ static void announce(const struct daemon *daemon)
 	           daemon->config->mode == CONFIG_OBSERVE ? "observing, nothing is dropped" : "enforcing", table.cells,
 	           (double)table.bytes / (1 << 20), datapath_adopted(daemon->datapath) ? "; state adopted" : "");
 	for (size_t i = 0; i < count; i++)
-		log_notice("interface %s: attached in %s mode", links[i].name, links[i].generic ? "generic" : "native");
+		tell_interface(daemon, links[i].name, true, links[i].generic,
+		               links[i].generic ? "attached in generic mode" : "attached in native mode");
 	sd_notify(0, "READY=1");
 }
 
@@ -381,6 +393,25 @@ static int serve(struct daemon *daemon, struct error *err)
 	return 0;
 }
 
+/* The log has every event, in its own words. */
+static void log_event(const json_t *event, const char *line, void *argument)
+{
+	const char *service = json_string_value(json_object_get(event, "service"));
+	const char *user = json_string_value(json_object_get(event, "user"));
+	int priority = json_is_false(json_object_get(event, "applied")) ? LOG_ERR : LOG_NOTICE;
+	(void)line, (void)argument;
+
+	log_line(priority, "%s%s%s%s%s%s", service ? "service " : "", service ? service : "", user ? ", user " : "",
+	         user ? user : "", service || user ? ": " : "", json_string_value(json_object_get(event, "why")));
+}
+
+static int log_events(struct daemon *daemon, struct error *err)
+{
+	if (events_listen(daemon->events, log_event, NULL) < 0)
+		return error_set(err, -ENOSPC, "events: no room for the log among the listeners");
+	return 0;
+}
+
 static int start(struct daemon *daemon, bool *kept, struct error *err)
 {
 	int failure = read_config(&daemon->options, &daemon->config, err);
@@ -390,7 +421,11 @@ static int start(struct daemon *daemon, bool *kept, struct error *err)
 	daemon->loop = event_base_new();
 	if (!daemon->loop)
 		return error_set(err, -ENOMEM, "event loop: cannot make one");
-	failure = catch_signals(daemon, err);
+	failure = events_new(&daemon->events, err);
+	if (!failure)
+		failure = log_events(daemon, err);
+	if (!failure)
+		failure = catch_signals(daemon, err);
 	if (!failure)
 		failure = open_datapath(daemon, err);
 	if (failure) {
@@ -430,6 +465,7 @@ int daemon_run(const struct daemon_options *options)
 			event_free(daemon.signals[i]);
 	if (daemon.loop)
 		event_base_free(daemon.loop);
+	events_free(daemon.events);
 	config_free(daemon.config);
 	return failure ? 1 : 0;
 }

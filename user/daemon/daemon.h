@@ -8,6 +8,7 @@
 
 #include "config/config.h"
 #include "datapath/datapath.h"
+#include "observe/events.h"
 #include "observe/observer.h"
 
 #define DAEMON_OVERRIDES_MAX 256
@@ -36,6 +37,7 @@ struct daemon {
 	struct config *config;
 	struct datapath *datapath;
 	struct observer *observer;
+	struct events *events; /* there before anything that tells, and after it */
 	struct event_base *loop;
 	struct server *server;
 	struct event *signals[3];

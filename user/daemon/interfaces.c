@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "daemon/daemon.h"
+#include "daemon/telling.h"
 
 struct interfaces_watch {
 	struct daemon *daemon;
@@ -26,15 +27,42 @@ static void tell_once(struct interfaces_watch *watch, const struct error *troubl
 	watch->told = *trouble;
 }
 
+/* Tells of those that were attached and are not, before they are looked for again. */
+static void drop_lost(struct daemon *daemon)
+{
+	size_t count;
+	const struct datapath_link *links = datapath_links(daemon->datapath, &count);
+	bool was_attached[CONFIG_INTERFACES_MAX] = {false};
+
+	for (size_t i = 0; i < count && i < CONFIG_INTERFACES_MAX; i++)
+		was_attached[i] = links[i].index != 0;
+	if (!datapath_drop_stale_links(daemon->datapath))
+		return;
+	for (size_t i = 0; i < count && i < CONFIG_INTERFACES_MAX; i++)
+		if (was_attached[i] && !links[i].index)
+			tell_interface(daemon, links[i].name, false, false,
+			               "gone, or another bears its name: its packets are not judged until it is back");
+}
+
+static void tell_attached(struct daemon *daemon, const char *name)
+{
+	size_t count;
+	const struct datapath_link *links = datapath_links(daemon->datapath, &count);
+
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(links[i].name, name) == 0)
+			tell_interface(daemon, name, true, links[i].generic,
+			               links[i].generic ? "is there: attached in generic mode"
+			                                : "is there: attached in native mode");
+}
+
 /* Whatever the kernel told: look at what is, not at what was said, so that lost messages cost nothing. */
 static void reconcile(struct interfaces_watch *watch)
 {
 	struct daemon *daemon = watch->daemon;
 	struct error err, trouble = {0};
 
-	if (datapath_drop_stale_links(daemon->datapath))
-		log_warning(
-			"an interface is gone, or another bears its name: its packets are not judged until it is back");
+	drop_lost(daemon);
 	for (size_t i = 0; i < daemon->config->interfaces_count; i++) {
 		const char *name = daemon->config->interfaces[i];
 		size_t count;
@@ -46,7 +74,7 @@ static void reconcile(struct interfaces_watch *watch)
 			continue;
 		int failure = datapath_attach(daemon->datapath, name, &err);
 		if (!failure)
-			log_notice("interface %s: is there: attached", name);
+			tell_attached(daemon, name);
 		else if (failure != -ENODEV)
 			trouble = err;
 	}

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "daemon/daemon.h"
+#include "daemon/telling.h"
 #include "datapath/lists.h"
 
 #define PAGE_MOST     1000
@@ -78,7 +79,8 @@ json_t *api_lists_change(struct daemon *daemon, enum list list, const json_t *wi
 	if (failure)
 		return NULL;
 	size_t before = lists_totals(daemon->datapath).room;
-	if (json_is_true(json_object_get(wish, "check"))) {
+	bool check = json_is_true(json_object_get(wish, "check"));
+	if (check) {
 		failure = lists_check(daemon->datapath, list, prefixes, count, &added, err);
 	} else {
 		failure = lists_set(daemon->datapath, list, prefixes, count, for_ns, err);
@@ -87,6 +89,8 @@ json_t *api_lists_change(struct daemon *daemon, enum list list, const json_t *wi
 	}
 	if (failure)
 		return NULL;
+	if (!check)
+		tell_lists(daemon, list_names[list], prefixes, count, for_ns);
 	return json_pack("{s:I,s:I}", "new", (json_int_t)added, "room",
 	                 (json_int_t)lists_totals(daemon->datapath).room);
 }

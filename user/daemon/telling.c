@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "daemon/telling.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/prefix.h"
+#include "base/units.h"
+#include "daemon/daemon.h"
+
+#define PREFIXES_NAMED 3 /* in words; the event counts all */
+
+struct words {
+	char text[400];
+	size_t length;
+};
+
+__attribute__((format(printf, 2, 3))) static void words_add(struct words *words, const char *format, ...)
+{
+	va_list arguments;
+	va_start(arguments, format);
+	int written = vsnprintf(words->text + words->length, sizeof(words->text) - words->length, format, arguments);
+	va_end(arguments);
+
+	if (written > 0 && words->length + (size_t)written < sizeof(words->text))
+		words->length += (size_t)written;
+}
+
+void tell_reload(const struct daemon *daemon, const struct error *refusal)
+{
+	size_t services = daemon->config->services_count;
+
+	if (refusal)
+		events_tell(daemon->events, "reload", NULL, NULL, json_pack("{s:b}", "applied", 0),
+		            "reload refused, the old configuration stays in force: %s", refusal->text);
+	else
+		events_tell(daemon->events, "reload", NULL, NULL,
+		            json_pack("{s:b,s:I}", "applied", 1, "services", (json_int_t)services),
+		            "configuration applied: %zu service%s", services, services == 1 ? "" : "s");
+}
+
+static void add_pace(struct words *words, json_t *figures, const char *name, double per_second)
+{
+	char text[UNITS_TEXT_MAX], key[40];
+
+	units_format_count(per_second, text, sizeof(text));
+	words_add(words, ", %s %s packets/s", name, text);
+	snprintf(key, sizeof(key), "%s_packets_per_second", name);
+	json_object_set_new(figures, key, json_real(per_second));
+}
+
+static void add_word(struct words *words, json_t *figures, const char *name, const char *word)
+{
+	words_add(words, ", %s %s", name, word);
+	json_object_set_new(figures, name, json_string(word));
+}
+
+void tell_override(const struct daemon *daemon, const struct override *set)
+{
+	static const char *const classes[] = {
+		[CONFIG_SHEDDABLE] = "sheddable", [CONFIG_NORMAL] = "normal", [CONFIG_CRITICAL] = "critical"};
+	double for_s = set->until_s > 0 ? set->until_s - daemon_clock_s() : 0;
+	json_t *figures = json_pack("{s:s}", "action", "set");
+	struct words words = {0};
+	char lapse[UNITS_TEXT_MAX];
+
+	if (set->has_mode)
+		add_word(&words, figures, "mode", set->mode == CONFIG_OBSERVE ? "observe" : "enforce");
+	if (set->has_level)
+		add_pace(&words, figures, "level", set->level_pps);
+	if (set->has_capacity)
+		add_pace(&words, figures, "capacity", set->capacity_pps);
+	if (set->has_class)
+		add_word(&words, figures, "class", classes[set->class]);
+	json_object_set_new(figures, "for_seconds", for_s > 0 ? json_real(for_s) : json_null());
+	if (for_s > 0) {
+		/* The milliseconds since the wish came say nothing. */
+		units_format_duration_ns((uint64_t)(for_s * 1000 + 0.5) / 10 * 10000000, lapse, sizeof(lapse));
+		words_add(&words, ", for %s", lapse);
+	}
+	events_tell(daemon->events, "override", set->service, NULL, figures, "set by hand%s", words.text);
+}
+
+void tell_override_lapsed(const struct daemon *daemon, const char *service)
+{
+	events_tell(daemon->events, "override", service, NULL, json_pack("{s:s}", "action", "lapsed"),
+	            "the override has lapsed, the configuration counts again");
+}
+
+void tell_interface(const struct daemon *daemon, const char *name, bool attached, bool generic, const char *why)
+{
+	json_t *mode = attached ? json_string(generic ? "generic" : "native") : json_null();
+
+	events_tell(daemon->events, "interface", NULL, NULL,
+	            json_pack("{s:s%,s:b,s:o}", "interface", name, strlen(name), "attached", attached, "mode", mode),
+	            "interface %s: %s", name, why);
+}
+
+void tell_lists(const struct daemon *daemon, const char *list, const struct prefix *prefixes, size_t count,
+                uint64_t for_ns)
+{
+	struct words words = {0};
+	char text[PREFIX_TEXT_MAX], lapse[UNITS_TEXT_MAX];
+
+	for (size_t i = 0; i < count && i < PREFIXES_NAMED; i++) {
+		prefix_format(&prefixes[i], text);
+		words_add(&words, "%s%s", i ? ", " : "", text);
+	}
+	if (count > PREFIXES_NAMED)
+		words_add(&words, " and %zu more", count - PREFIXES_NAMED);
+	if (for_ns) {
+		units_format_duration_ns(for_ns, lapse, sizeof(lapse));
+		words_add(&words, ", for %s", lapse);
+	}
+	events_tell(daemon->events, "lists", NULL, NULL,
+	            json_pack("{s:s?,s:I,s:o}", "list", list, "prefixes", (json_int_t)count, "for_seconds",
+	                      for_ns ? json_real((double)for_ns / 1e9) : json_null()),
+	            "%s by hand: %s", list ? (list[0] == 'a' ? "allowed" : "denied") : "taken off the lists",
+	            words.text);
+}
