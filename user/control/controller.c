@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* One tick of one service: which measurements count, whether there is a fault, what the capacity law says, and what
+ * level that makes; then the words. */
+#include "control/controller.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "base/units.h"
+
+#define ELAPSED_MOST_S  1.0  /* after a longer pause the figures are of another time */
+#define STALE_LET_GO_S  30.0 /* as long as the kernel stands by a level that nobody refreshes */
+#define TICK_S          0.1  /* counted for a step that cannot say */
+#define RATE_MOST       1e12 /* packets or bytes a second that no host has */
+#define RESPONSE_MOST_S 3600.0
+#define FAULT_SILENCE_S 2.0
+#define FAULT_BESTS     4 /* a service whose best response is slow is given so many of them */
+#define FAULT_REQUESTS  3
+#define FAULT_TRICKLE   0.05 /* of what is proven is let through a fault, to see it end */
+#define NEWCOMERS_SHARE 0.1  /* of the capacity, kept for newcomers against the tenured */
+#define TENURED_MARGIN  1.25 /* above the heaviest tenured demand: it was measured, and varies */
+#define LEVEL_HOLD_S    7.0  /* a level outlasts so long a pause of what made it necessary */
+#define LEVEL_NOISE     0.1
+#define LEVEL_FAR       1.5
+#define LEVEL_FOLLOWS   0.1  /* within the noise: a step's part of the way */
+#define LEVEL_RISES     1.03 /* a step */
+#define LEVEL_RELEASES  2.0  /* a step, once it is let go */
+#define TELL_FROM       1.1
+
+/* What is left of the figures when those that cannot be are taken out. */
+static double sane(double value, double most)
+{
+	return value >= 0 && value <= most ? value : NAN;
+}
+
+static double maximum_of(double maximum, double minimum)
+{
+	if (!(maximum > 0))
+		return INFINITY;
+	return fmax(maximum, minimum);
+}
+
+static struct capacity_limits limits_of(const struct controller_bounds *bounds)
+{
+	double minimum = fmax(bounds->capacity_minimum > 0 ? bounds->capacity_minimum : 0, 1);
+
+	return (struct capacity_limits){
+		.minimum_pps = minimum,
+		.maximum_pps = maximum_of(bounds->capacity_maximum, minimum),
+		.target_s = bounds->target_response_s > 0 ? bounds->target_response_s : 0,
+	};
+}
+
+static struct capacity_sample sample_of(const struct controller_signals *signals)
+{
+	double admitted = sane(signals->admitted_pps, RATE_MOST), offered = sane(signals->offered_pps, RATE_MOST);
+
+	return (struct capacity_sample){
+		.elapsed_s = signals->elapsed_s,
+		.offered_pps = offered,
+		.admitted_pps = fmin(admitted, offered), /* of two numbers the one that is */
+		.response_s = signals->responses ? sane(signals->response_p50_s, RESPONSE_MOST_S) : NAN,
+		.requests = signals->requests,
+		.responses = signals->responses,
+		.unanswered = signals->unanswered,
+		.overflows = sane(signals->overflows, RATE_MOST),
+		.host_pressure = sane(signals->host_pressure, 1),
+	};
+}
+
+void controller_init(struct controller *controller)
+{
+	*controller = (struct controller){.level_pps = INFINITY, .told_capacity = INFINITY, .told_level = INFINITY};
+	capacity_init(&controller->capacity);
+}
+
+/* Faults --------------------------------------------------------------------------------------------------------- */
+
+static bool silence_is_fault(const struct controller *controller, double best_s)
+{
+	double patience = fmax(FAULT_SILENCE_S, best_s > 0 ? FAULT_BESTS * best_s : 0);
+
+	return controller->silent_requests >= FAULT_REQUESTS && controller->silence_s >= patience;
+}
+
+static void fault_step(struct controller *controller, const struct controller_bounds *bounds,
+                       const struct capacity_sample *sample, double best_s, struct controller_decision *out)
+{
+	if (sample->responses > 0) {
+		controller->replied = true;
+		controller->silence_s = controller->silent_requests = 0;
+		out->fault_ends = controller->faulty;
+		controller->faulty = false;
+		return;
+	}
+	if (!controller->replied || !bounds->replies)
+		return;
+	controller->silent_requests += sample->requests;
+	if (controller->silent_requests > 0)
+		controller->silence_s += sample->elapsed_s;
+	if (!controller->faulty && silence_is_fault(controller, best_s))
+		controller->faulty = out->fault_begins = true;
+}
+
+/* The level ------------------------------------------------------------------------------------------------------ */
+
+/* Moves the tenured to the front. Returns how many they are. */
+static size_t tenured_first(struct demand *users, size_t count)
+{
+	size_t tenured = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (!users[i].tenured)
+			continue;
+		struct demand user = users[i];
+		users[i] = users[tenured];
+		users[tenured++] = user;
+	}
+	return tenured;
+}
+
+static double demands_sum(const struct demand *users, size_t count)
+{
+	double sum = 0;
+
+	for (size_t i = 0; i < count; i++)
+		sum += users[i].rate > 0 ? users[i].rate : 0;
+	return sum;
+}
+
+static double demands_highest(const struct demand *users, size_t count)
+{
+	double highest = 0;
+
+	for (size_t i = 0; i < count; i++)
+		highest = fmax(highest, users[i].weight > 0 ? users[i].rate / (double)users[i].weight : users[i].rate);
+	return highest;
+}
+
+/* The level that the demands call for. The rest, users too small or too short-lived to be known, hits no level: it is
+ * served in proportion, as the capacity step of the packet path does it. Where fair shares for all would cut into
+ * tenured users, because newcomers are so many, it is the newcomers' part that is cut, by the packet path's ranks; of
+ * those no level is needed below what the tenured ask for. */
+static double level_wanted(struct demand *users, size_t count, double rest, double capacity)
+{
+	double total = demands_sum(users, count) + rest;
+
+	if (!(total > capacity))
+		return INFINITY;
+	double level = level_find(users, count, rest * capacity / total, capacity);
+	size_t tenured = tenured_first(users, count);
+	double highest = demands_highest(users, tenured) * TENURED_MARGIN;
+	if (level >= highest)
+		return level;
+	double newcomers = fmin(total - demands_sum(users, tenured), NEWCOMERS_SHARE * capacity);
+	return fmax(level, fmin(highest, level_find(users, tenured, newcomers, capacity)));
+}
+
+/* Down at once; up slowly; and not at all while what made it necessary only pauses. */
+static void level_follow(struct controller *controller, double wanted, double elapsed_s)
+{
+	double level = controller->level_pps;
+
+	if (!isfinite(level)) {
+		controller->level_pps = wanted;
+		controller->held_s = 0;
+		return;
+	}
+	if (wanted > level * LEVEL_FAR) {
+		controller->held_s += elapsed_s;
+		if (controller->held_s > LEVEL_HOLD_S)
+			level *= LEVEL_RELEASES;
+		controller->level_pps = level >= wanted || level > RATE_MOST ? wanted : level;
+		return;
+	}
+	controller->held_s = 0;
+	if (wanted < level * (1 - LEVEL_NOISE))
+		controller->level_pps = wanted;
+	else if (wanted < level * (1 + LEVEL_NOISE))
+		controller->level_pps = level + LEVEL_FOLLOWS * (wanted - level);
+	else
+		controller->level_pps = level * LEVEL_RISES;
+}
+
+static void level_step(struct controller *controller, const struct controller_bounds *bounds, struct demand *users,
+                       size_t count, double rest, double elapsed_s, struct controller_decision *out)
+{
+	double minimum = bounds->level_minimum > 0 ? bounds->level_minimum : 0;
+	double maximum = maximum_of(bounds->level_maximum, minimum), highest = demands_highest(users, count);
+
+	level_follow(controller, level_wanted(users, count, rest, controller->capacity.pps), elapsed_s);
+	if (controller->held_s > LEVEL_HOLD_S && controller->level_pps > highest * LEVEL_RELEASES)
+		controller->level_pps = INFINITY; /* felt by nobody */
+	controller->level_pps = fmax(controller->level_pps, minimum);
+	if (controller->level_pps >= maximum)
+		controller->level_pps = INFINITY;
+	out->level_pps = fmin(controller->level_pps, maximum);
+	out->users_above = isfinite(controller->level_pps) ? level_above(users, count, controller->level_pps) : 0;
+}
+
+/* The words ------------------------------------------------------------------------------------------------------ */
+
+static bool worth_telling(double told, double now)
+{
+	if (isfinite(told) != isfinite(now))
+		return true;
+	return isfinite(now) && (now > told * TELL_FROM || now < told / TELL_FROM);
+}
+
+static void words_rate(char *out, size_t size, double rate)
+{
+	if (isfinite(rate))
+		units_format_count(rate, out, size);
+	else
+		snprintf(out, size, "none");
+}
+
+static void words_cause(const struct controller_decision *out, char *text, size_t size)
+{
+	char value[UNITS_TEXT_MAX], target[UNITS_TEXT_MAX];
+
+	if (out->signal[0] == 'r' && isfinite(out->value) && isfinite(out->target)) {
+		units_format_duration_ns((uint64_t)(out->value * 1e9), value, sizeof(value));
+		units_format_duration_ns((uint64_t)(out->target * 1e9), target, sizeof(target));
+		snprintf(text, size, "%s %s, %s its target of %s", out->signal, value,
+		         out->value > out->target ? "above" : "within", target);
+	} else if (out->signal[0] == 'o') {
+		snprintf(text, size, "%.1f %% of what was let pass overflowed its queues or stayed unanswered",
+		         out->value * 100);
+	} else {
+		snprintf(text, size, "no measurement speaks against it");
+	}
+}
+
+static void words_step(const struct controller *controller, struct controller_decision *out)
+{
+	char cause[96], capacity[UNITS_TEXT_MAX], level[UNITS_TEXT_MAX];
+
+	(void)controller;
+	words_cause(out, cause, sizeof(cause));
+	words_rate(capacity, sizeof(capacity), out->capacity_pps);
+	words_rate(level, sizeof(level), out->level_pps);
+	if (out->fault_begins || out->faulty)
+		snprintf(out->why, sizeof(out->why),
+		         "no reply for %.1f s while requests arrive: capacity %s until it answers", out->value,
+		         capacity);
+	else if (out->fault_ends)
+		snprintf(out->why, sizeof(out->why), "it answers again: capacity %s, and slowly more", capacity);
+	else
+		snprintf(out->why, sizeof(out->why), "%s: capacity %s, level %s, %zu above it", cause, capacity, level,
+		         out->users_above);
+}
+
+/* The step ------------------------------------------------------------------------------------------------------- */
+
+static void hold(struct controller *controller, double elapsed_s, struct controller_decision *out)
+{
+	controller->stale_s += elapsed_s > 0 && elapsed_s < RATE_MOST ? elapsed_s : TICK_S;
+	if (controller->stale_s > STALE_LET_GO_S) {
+		controller->level_pps *= LEVEL_RELEASES;
+		controller->capacity.pps *= LEVEL_RELEASES;
+		if (controller->level_pps > RATE_MOST)
+			controller->level_pps = INFINITY;
+		if (controller->capacity.pps > RATE_MOST)
+			controller->capacity.pps = INFINITY;
+	}
+	out->signal = "stale";
+	out->value = controller->stale_s;
+	out->target = STALE_LET_GO_S;
+	snprintf(out->why, sizeof(out->why), "no fresh measurements for %.1f s: %s", controller->stale_s,
+	         controller->stale_s > STALE_LET_GO_S ? "the static limits count" : "held");
+}
+
+void controller_step(struct controller *controller, const struct controller_bounds *bounds,
+                     const struct controller_signals *signals, struct demand *users, size_t count, double rest_pps,
+                     struct controller_decision *out)
+{
+	struct capacity_limits limits = limits_of(bounds);
+	double level_minimum = bounds->level_minimum > 0 ? bounds->level_minimum : 0;
+	double level_maximum = maximum_of(bounds->level_maximum, level_minimum);
+
+	*out = (struct controller_decision){
+		.capacity_before = fmin(controller->capacity.pps, limits.maximum_pps),
+		.level_before = fmin(controller->level_pps, level_maximum),
+		.signal = "none",
+		.value = NAN,
+		.target = NAN,
+	};
+	if (!signals->fresh || !(signals->elapsed_s > 0) || signals->elapsed_s > ELAPSED_MOST_S) {
+		hold(controller, signals->elapsed_s, out);
+		out->capacity_pps = fmin(controller->capacity.pps, limits.maximum_pps);
+		out->level_pps = fmin(controller->level_pps, level_maximum);
+		out->faulty = controller->faulty;
+		return;
+	}
+	controller->stale_s = 0;
+
+	struct capacity_sample sample = sample_of(signals);
+	struct capacity_verdict verdict;
+	double known = demands_sum(users, count);
+	double rest = sane(rest_pps, RATE_MOST);
+	if (!isfinite(rest))
+		rest = fmax(isfinite(sample.offered_pps) ? sample.offered_pps - known : 0, 0);
+
+	capacity_step(&controller->capacity, &limits, &sample, &verdict);
+	fault_step(controller, bounds, &sample, verdict.best_s, out);
+	out->signal = verdict.signal;
+	out->value = verdict.value;
+	out->target = verdict.target;
+	if (controller->faulty || out->fault_ends) {
+		controller->capacity.pps = fmax(limits.minimum_pps, FAULT_TRICKLE * controller->capacity.proven_pps);
+		out->signal = "replies";
+		out->value = controller->silence_s;
+		out->target = FAULT_SILENCE_S;
+	}
+	out->faulty = controller->faulty;
+	out->capacity_pps = controller->capacity.pps;
+	level_step(controller, bounds, users, count, rest, sample.elapsed_s, out);
+
+	bool felt = sample.offered_pps > controller->capacity.pps;
+	double tellable = felt || isfinite(controller->level_pps) ? controller->capacity.pps : INFINITY;
+	out->overloaded = felt || verdict.strained || isfinite(controller->level_pps) || controller->faulty;
+	out->capacity_moved = worth_telling(controller->told_capacity, tellable);
+	out->level_moved = worth_telling(controller->told_level, controller->level_pps);
+	if (out->capacity_moved)
+		controller->told_capacity = tellable;
+	if (out->level_moved)
+		controller->told_level = controller->level_pps;
+	out->best_response_s = verdict.best_s;
+	out->target_response_s = verdict.target_s;
+	out->proven_pps = controller->capacity.proven_pps;
+	words_step(controller, out);
+}
