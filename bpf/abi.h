@@ -7,7 +7,7 @@
 #include <linux/types.h>
 #endif
 
-#define SPILLWAY_ABI 4
+#define SPILLWAY_ABI 5
 
 #define IPV4_MAPPED bpf_htonl(0x0000ffff) /* the third word of ::ffff:a.b.c.d */
 
@@ -82,6 +82,8 @@ enum malformation {
 #define POLICY_GAUGED   (1U << 1) /* users have limits in bytes or connections */
 #define POLICY_CAPACITY (1U << 2) /* the service as a whole has one */
 #define POLICY_LEVEL    (1U << 3) /* the limit is a maximum: the level below it is in `levels` */
+#define POLICY_MOVES    (1U << 4) /* the capacity is a maximum: the one below it is in `capacities` */
+#define POLICY_BYTES    (1U << 5) /* both are in bytes */
 
 /* Whose packets are counted together. A packet without what its kind asks for counts for its source address. */
 enum user_kind {
@@ -116,12 +118,17 @@ struct policy {
 	__u64 byte_tolerance_ns;
 	__u64 connection_increment_ns; /* the same for a TCP SYN */
 	__u64 connection_tolerance_ns;
-	__u64 capacity_increment_ns;
-	__u64 capacity_step_ns; /* what each rank may run further ahead than the one below it */
-	__u64 payload_mask[2];  /* cuts 16 bytes of the datagram to the user's */
+	__u64 capacity_increment; /* as a level's: nanoseconds a packet, or as `byte_increment` a byte; 0: no limit */
+	__u64 capacity_tick_ns;   /* what arrives in that time, and CAPACITY_STEP_PACKETS at once, is a rank's step */
+	__u64 payload_mask[2];    /* cuts 16 bytes of the datagram to the user's */
 };
 
 #define BYTE_SHIFT 10
+
+/* A rank at half the capacity that found room for two packets alone lost 4 %; with eight it loses less than 0.01 % (the
+ * queue M/D/1). Where capacity is in bytes they are of a common size. */
+#define CAPACITY_STEP_PACKETS 8
+#define CAPACITY_STEP_BYTES   (CAPACITY_STEP_PACKETS * 1514)
 
 #define PAYLOAD_BYTES_MAX           16
 #define PAYLOAD_OFFSET_MAX          2047
@@ -250,20 +257,22 @@ struct live {
 	__u64 sets_mask;            /* sets in the table, less one */
 	__u64 clock_ns;             /* the packet path's time, written by the program `clock` when user space asks */
 	__u32 features;             /* FEATURE_* that the active policy uses */
-	__u32 relax_after;          /* a level older than that (>> SECOND_SHIFT) no longer counts */
+	__u32 relax_after;          /* a level or a capacity older than that (>> SECOND_SHIFT) no longer counts */
 	__u32 list_anchors[2];      /* [ipv6]: which of the family's anchors any entry of the lists has */
 	__u32 list_generation;      /* of the lists' content: another one after each change */
 } CACHE_ALIGNED;
 
-/* A level in one word, so that it is never torn: the increment in nanoseconds above the time (>> SECOND_SHIFT) at which
- * the controller last stood by it. */
-#define LEVEL_TIME_BITS                 24
-#define LEVEL_TIME_MASK                 ((1ULL << LEVEL_TIME_BITS) - 1)
-#define LEVEL_WORD(increment_ns, clock) ((__u64)(increment_ns) << LEVEL_TIME_BITS | ((clock) & LEVEL_TIME_MASK))
+/* A level in one word, so that it is never torn: the increment, above the time (>> SECOND_SHIFT) at which the
+ * controller last stood by it. The increment is nanoseconds a packet, or with POLICY_BYTES as in `byte_increment`; 0
+ * says nothing, and what is configured counts. */
+#define LEVEL_TIME_BITS              24
+#define LEVEL_TIME_MASK              ((1ULL << LEVEL_TIME_BITS) - 1)
+#define LEVEL_WORD(increment, clock) ((__u64)(increment) << LEVEL_TIME_BITS | ((clock) & LEVEL_TIME_MASK))
 
-/* How far a service has used its capacity: GCRA's theoretical arrival time, a cache line to itself. */
+/* How far a service has used its capacity, and what that is: a cache line to itself. */
 struct capacity_state {
-	__u64 tat_ns;
+	__u64 tat_ns; /* GCRA's theoretical arrival time; written by the packet path */
+	__u64 word;   /* LEVEL_WORD; written by user space */
 } CACHE_ALIGNED;
 
 /* How far the allow list as a whole has used its limit: GCRA's theoretical arrival time, and what came beyond it. */
@@ -282,9 +291,9 @@ struct state {
 	struct live live;
 	struct policy_slot policies[2];
 	struct classifier_slot classifiers[2];
-	__u64 levels[POLICIES];                         /* LEVEL_WORD: what a user of weight 1 may send now */
-	struct capacity_state capacities[SERVICES_MAX]; /* written by the packet path */
-	struct list_allowance allowance;                /* the same */
+	__u64 levels[POLICIES]; /* LEVEL_WORD: what a user of weight 1 may send now */
+	struct capacity_state capacities[SERVICES_MAX];
+	struct list_allowance allowance; /* written by the packet path */
 };
 
 /* The meter's table ---------------------------------------------------------------------------------------------- */

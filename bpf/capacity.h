@@ -10,6 +10,7 @@
 
 #include "abi.h"
 #include "compiler.h"
+#include "features.h"
 
 #define CLOCK_APART_NS       (1ULL << 30) /* further apart no two CPUs read the clock */
 #define CAPACITY_TRIES       8            /* compare-and-swap */
@@ -18,33 +19,68 @@
 #define RANK_OF_CLASS(class) ((class) * 4)
 #define RANKS                RANK_OF_CLASS(CLASSES)
 
-/* How far a time runs ahead of now; 0 where it has passed, and where no rank could have brought it there under this
- * policy: a debt from a smaller capacity is forgiven, unless it may be the charge of a CPU whose clock is later. */
-static __always_inline __u64 capacity_ahead(__u64 tat_ns, const struct policy *policy, __u64 now)
+/* A service's capacity as one packet meets it. */
+struct capacity {
+	__u64 cost_ns; /* of this packet */
+	__u64 step_ns; /* what each rank may run further ahead than the one below it; 0: there is no capacity */
+};
+
+/* What a level's word says while somebody stands by it; else what is configured. */
+static __always_inline __u64 level_increment(__u64 word, __u32 relax_after, __u64 configured, __u64 now)
+{
+	__u64 age = ((now >> SECOND_SHIFT) - word) & LEVEL_TIME_MASK, increment = word >> LEVEL_TIME_BITS;
+
+	return increment && age <= relax_after ? increment : configured;
+}
+
+/* The capacity of the policy's service. Its word lies beside the time that is charged: it costs no cache line more. */
+static __always_inline struct capacity capacity_now(const struct capacity_state *state, const struct policy *policy,
+                                                    __u32 relax_after, __u32 bytes, __u64 now)
+{
+	__u64 increment = policy->capacity_increment;
+
+	if (FEATURE(FEATURE_LEVELS) && policy->flags & POLICY_MOVES)
+		increment = level_increment(*(const volatile __u64 *)&state->word, relax_after, increment, now);
+	if (!increment)
+		return (struct capacity){0};
+	if (FEATURE(FEATURE_LEVELS) && policy->flags & POLICY_BYTES)
+		return (struct capacity){
+			.cost_ns = bytes * increment >> BYTE_SHIFT,
+			.step_ns = policy->capacity_tick_ns + (CAPACITY_STEP_BYTES * increment >> BYTE_SHIFT),
+		};
+	return (struct capacity){
+		.cost_ns = increment,
+		.step_ns = policy->capacity_tick_ns + CAPACITY_STEP_PACKETS * increment,
+	};
+}
+
+/* How far a time runs ahead of now; 0 where it has passed, and where no rank could have brought it there with this
+ * capacity: a debt from a smaller one is forgiven, unless it may be the charge of a CPU whose clock is later. */
+static __always_inline __u64 capacity_ahead(__u64 tat_ns, const struct capacity *capacity, __u64 now)
 {
 	__s64 ahead = tat_ns - now;
-	__s64 furthest = RANKS * policy->capacity_step_ns + policy->capacity_increment_ns + CLOCK_APART_NS;
+	__s64 furthest = RANKS * capacity->step_ns + capacity->cost_ns + CLOCK_APART_NS;
 
 	return ahead > 0 && ahead <= furthest ? ahead : 0;
 }
 
 /* Whether a packet of that rank finds no room. Charges nothing. */
-static __always_inline bool capacity_over(const struct capacity_state *capacity, const struct policy *policy,
+static __always_inline bool capacity_over(const struct capacity_state *state, const struct capacity *capacity,
                                           __u32 rank, __u64 now)
 {
-	__u64 tat_ns = *(const volatile __u64 *)&capacity->tat_ns;
+	__u64 tat_ns = *(const volatile __u64 *)&state->tat_ns;
 
-	return capacity_ahead(tat_ns, policy, now) > (rank + 1) * policy->capacity_step_ns;
+	return capacity_ahead(tat_ns, capacity, now) > (rank + 1) * capacity->step_ns;
 }
 
 /* Charges a packet that is admitted. */
-static __always_inline void capacity_charge(struct capacity_state *capacity, const struct policy *policy, __u64 now)
+static __always_inline void capacity_charge(struct capacity_state *state, const struct capacity *capacity, __u64 now)
 {
 	for (int try = 0; try < CAPACITY_TRIES; try++) {
-		__u64 seen = *(volatile __u64 *)&capacity->tat_ns;
-		__u64 next = now + capacity_ahead(seen, policy, now) + policy->capacity_increment_ns;
-		if (__sync_val_compare_and_swap(&capacity->tat_ns, seen, next) == seen)
+		__u64 seen = *(volatile __u64 *)&state->tat_ns;
+		__u64 next = now + capacity_ahead(seen, capacity, now) + capacity->cost_ns;
+		if (__sync_val_compare_and_swap(&state->tat_ns, seen, next) == seen)
 			return;
 	}
-	__sync_fetch_and_add(&capacity->tat_ns, policy->capacity_increment_ns); /* contended: it is ahead of now */
+	__sync_fetch_and_add(&state->tat_ns, capacity->cost_ns); /* contended: it is ahead of now */
 }

@@ -202,6 +202,8 @@ struct metered {
 	__u64 key[2];
 	__u64 now_ns;
 	__u64 increment_ns; /* of this user, at the level that counts now */
+	__u64 byte_increment;
+	struct capacity capacity;
 	__u32 set_index;
 	__u32 tag;
 	__u32 bytes;
@@ -212,17 +214,19 @@ struct metered {
 	__u8 connects;
 };
 
-#define METERED(packet, user, index, now, increment, ranked, syn) \
-	{.key = {(user)->key[0], (user)->key[1]},                 \
-	 .now_ns = now,                                           \
-	 .increment_ns = increment,                               \
-	 .set_index = index,                                      \
-	 .tag = (user)->tag,                                      \
-	 .bytes = (packet)->bytes,                                \
-	 .share = (user)->share,                                  \
-	 .kind = (user)->kind,                                    \
-	 .ipv6 = (packet)->ipv6,                                  \
-	 .rank = ranked,                                          \
+#define METERED(packet, user, index, now, increment, per_byte, room, ranked, syn) \
+	{.key = {(user)->key[0], (user)->key[1]},                                 \
+	 .now_ns = now,                                                           \
+	 .increment_ns = increment,                                               \
+	 .byte_increment = per_byte,                                              \
+	 .capacity = room,                                                        \
+	 .set_index = index,                                                      \
+	 .tag = (user)->tag,                                                      \
+	 .bytes = (packet)->bytes,                                                \
+	 .share = (user)->share,                                                  \
+	 .kind = (user)->kind,                                                    \
+	 .ipv6 = (packet)->ipv6,                                                  \
+	 .rank = ranked,                                                          \
 	 .connects = syn}
 
 /* GCRA on one word: over where TAT runs further ahead of now than the tolerance, else TAT moves on by the increment and
@@ -378,9 +382,9 @@ static __always_inline bool gauge_charge(__u64 *tat_ns, __u64 increment_ns, __u6
 	return true;
 }
 
-static __always_inline __u64 byte_cost(const struct policy *policy, const struct metered *metered, __u64 bytes)
+static __always_inline __u64 byte_cost(const struct metered *metered, __u64 bytes)
 {
-	return user_cost(metered->share, bytes * policy->byte_increment >> BYTE_SHIFT);
+	return user_cost(metered->share, bytes * metered->byte_increment >> BYTE_SHIFT);
 }
 
 static __always_inline __u64 connection_cost(const struct policy *policy, const struct metered *metered)
@@ -397,8 +401,8 @@ static __always_inline int gauges_charge(struct set_gauges *gauges, __u64 cell, 
 	if (metered->connects && !gauge_charge(&gauges->connections_tat_ns[cell], connection_ns, connection_ns,
 	                                       policy->connection_tolerance_ns, metered->now_ns))
 		return OUTCOME_SPILLED + REASON_USER_CONNECTIONS;
-	if (gauge_charge(&gauges->bytes_tat_ns[cell], byte_cost(policy, metered, metered->bytes),
-	                 byte_cost(policy, metered, FRAME_BYTES_MOST), policy->byte_tolerance_ns, metered->now_ns))
+	if (gauge_charge(&gauges->bytes_tat_ns[cell], byte_cost(metered, metered->bytes),
+	                 byte_cost(metered, FRAME_BYTES_MOST), policy->byte_tolerance_ns, metered->now_ns))
 		return OUTCOME_PASSED;
 	if (metered->connects)
 		__sync_fetch_and_sub(&gauges->connections_tat_ns[cell], connection_ns);
@@ -408,7 +412,7 @@ static __always_inline int gauges_charge(struct set_gauges *gauges, __u64 cell, 
 static __always_inline void gauges_refund(struct set_gauges *gauges, __u64 cell, const struct policy *policy,
                                           const struct metered *metered)
 {
-	__sync_fetch_and_sub(&gauges->bytes_tat_ns[cell], byte_cost(policy, metered, metered->bytes));
+	__sync_fetch_and_sub(&gauges->bytes_tat_ns[cell], byte_cost(metered, metered->bytes));
 	if (metered->connects)
 		__sync_fetch_and_sub(&gauges->connections_tat_ns[cell], connection_cost(policy, metered));
 }
@@ -417,7 +421,7 @@ static __always_inline void gauges_refund(struct set_gauges *gauges, __u64 cell,
 static __always_inline void gauges_open(struct set_gauges *gauges, __u64 cell, const struct policy *policy,
                                         const struct metered *metered)
 {
-	gauges->bytes_tat_ns[cell] = metered->now_ns + byte_cost(policy, metered, metered->bytes);
+	gauges->bytes_tat_ns[cell] = metered->now_ns + byte_cost(metered, metered->bytes);
 	gauges->connections_tat_ns[cell] =
 		metered->connects ? metered->now_ns + connection_cost(policy, metered) : metered->now_ns;
 }
@@ -430,12 +434,19 @@ static __always_inline struct set_gauges *meter_gauges_of(__u32 set_index, const
 	return bpf_map_lookup_elem(&meter_gauges, &set_index);
 }
 
-/* The capacity of the policy's service, NULL where it has none. */
+/* How far the policy's service has used its capacity, NULL where it can have none. */
 static __always_inline struct capacity_state *meter_capacity_of(const struct policy *policy)
 {
 	if (!FEATURE(FEATURE_CAPACITY) || !(policy->flags & POLICY_CAPACITY) || policy->service >= SERVICES_MAX)
 		return 0;
 	return &state.capacities[policy->service];
+}
+
+/* The same of a packet off the fast path, NULL where there is no capacity now. */
+static __always_inline struct capacity_state *metered_capacity_of(const struct policy *policy,
+                                                                  const struct metered *metered)
+{
+	return metered->capacity.step_ns ? meter_capacity_of(policy) : 0;
 }
 
 /* Judges a packet of a user that has a cell: by the service's capacity, the gauges, the limit in packets; charges all,
@@ -444,13 +455,13 @@ static __always_inline int cell_judge(struct meter_set *set, __u64 cell, const s
                                       const struct metered *metered)
 {
 	struct set_gauges *gauges = meter_gauges_of(metered->set_index, policy);
-	struct capacity_state *capacity = meter_capacity_of(policy);
+	struct capacity_state *capacity = metered_capacity_of(policy, metered);
 	__u64 seen = *(volatile __u64 *)&set->states[cell], ahead = state_ahead(seen, metered->now_ns), next = 0;
 	__u32 rank = metered->rank + (seen & STATE_TENURED ? RANK_TENURED : 0);
 
 	if (ahead > policy->tolerance_ns && ahead <= policy->tolerance_ns + metered->increment_ns)
 		return OUTCOME_SPILLED + REASON_USER_LIMIT;
-	if (capacity && capacity_over(capacity, policy, rank, metered->now_ns))
+	if (capacity && capacity_over(capacity, &metered->capacity, rank, metered->now_ns))
 		return OUTCOME_SPILLED + REASON_CAPACITY;
 	int gauged = gauges ? gauges_charge(gauges, cell, policy, metered) : OUTCOME_PASSED;
 	if (gauged != OUTCOME_PASSED)
@@ -462,7 +473,7 @@ static __always_inline int cell_judge(struct meter_set *set, __u64 cell, const s
 		return judged;
 	}
 	if (capacity)
-		capacity_charge(capacity, policy, metered->now_ns);
+		capacity_charge(capacity, &metered->capacity, metered->now_ns);
 	set->bytes[cell] += metered->bytes;
 	if (cell_notable(next & STATE_PACKETS_MASK))
 		cell_note(set, cell, policy, metered, next & STATE_PACKETS_MASK);
@@ -487,12 +498,12 @@ static __always_inline int overflow_judge(const struct policy *policy, const str
 static __always_inline int newcomer_judge(struct meter_set *set, const struct policy *policy,
                                           const struct metered *metered)
 {
-	struct capacity_state *capacity = meter_capacity_of(policy);
+	struct capacity_state *capacity = metered_capacity_of(policy, metered);
 	struct set_gauges *gauges = 0;
 	__u32 index = metered->set_index;
 	int judged = OUTCOME_PASSED;
 
-	if (capacity && capacity_over(capacity, policy, metered->rank, metered->now_ns))
+	if (capacity && capacity_over(capacity, &metered->capacity, metered->rank, metered->now_ns))
 		return OUTCOME_SPILLED + REASON_CAPACITY;
 	if (FEATURE(FEATURE_GAUGES))
 		gauges = bpf_map_lookup_elem(&meter_gauges, &index);
@@ -505,7 +516,7 @@ static __always_inline int newcomer_judge(struct meter_set *set, const struct po
 	else if (FEATURE(FEATURE_GAUGES) && gauges)
 		gauges_open(gauges, cell, policy, metered);
 	if (capacity && judged == OUTCOME_PASSED)
-		capacity_charge(capacity, policy, metered->now_ns);
+		capacity_charge(capacity, &metered->capacity, metered->now_ns);
 	return judged;
 }
 
@@ -530,16 +541,14 @@ __noinline int meter_judge_slowly(struct meter_set *set, const struct policy *po
 	return overflow_judge(policy, metered);
 }
 
-/* What one packet of the user costs now: by the level, while the controller stands by it, else by the limit. */
+/* What a packet of a user of weight 1 costs now, or a byte of it where POLICY_BYTES is among the flags: by the level,
+ * while the controller stands by it, else by the limit. */
 static __always_inline __u64 meter_increment(const struct live *live, const struct policy *policy, __u32 number,
-                                             __u64 now)
+                                             __u32 flags, __u64 limit, __u64 now)
 {
-	if (!FEATURE(FEATURE_LEVELS) || !(policy->flags & POLICY_LEVEL) || number >= POLICIES)
-		return policy->increment_ns;
-
-	__u64 level = *(const volatile __u64 *)&state.levels[number];
-	__u64 age = ((now >> SECOND_SHIFT) - level) & LEVEL_TIME_MASK;
-	return age <= live->relax_after ? level >> LEVEL_TIME_BITS : policy->increment_ns;
+	if (!FEATURE(FEATURE_LEVELS) || (policy->flags & (POLICY_LEVEL | POLICY_BYTES)) != flags || number >= POLICIES)
+		return limit;
+	return level_increment(*(const volatile __u64 *)&state.levels[number], live->relax_after, limit, now);
 }
 
 /* Charges one packet to its user, and to its service where that has a capacity. Returns its outcome. */
@@ -552,8 +561,18 @@ static __always_inline __u32 meter_judge(struct xdp_md *ctx, const struct policy
 	if (!set)
 		return OUTCOME_PASSED;
 
-	__u64 now = clock_ns(), increment = user_cost(user->share, meter_increment(live, policy, number, now));
+	__u64 now = clock_ns();
+	__u64 increment =
+		user_cost(user->share, meter_increment(live, policy, number, POLICY_LEVEL, policy->increment_ns, now));
+	__u64 per_byte = FEATURE(FEATURE_GAUGES) ? meter_increment(live, policy, number, POLICY_LEVEL | POLICY_BYTES,
+	                                                           policy->byte_increment, now)
+	                                         : 0;
 	struct capacity_state *capacity = meter_capacity_of(policy);
+	struct capacity room = {0};
+	if (capacity)
+		room = capacity_now(capacity, policy, live->relax_after, packet->bytes, now);
+	if (!room.step_ns)
+		capacity = 0;
 	bool connects = FEATURE(FEATURE_GAUGES | FEATURE_CAPACITY) && packet_connects(ctx, packet);
 	__u32 rank = FEATURE(FEATURE_CAPACITY) ? RANK_OF_CLASS(user->class) + (connects ? 0 : RANK_ESTABLISHED) : 0;
 	bool gauged = FEATURE(FEATURE_GAUGES) && policy->flags & POLICY_GAUGED;
@@ -562,15 +581,16 @@ static __always_inline __u32 meter_judge(struct xdp_md *ctx, const struct policy
 		BOUND_CELL(cell);
 		__u64 seen = *(volatile __u64 *)&set->states[cell], ahead = state_ahead(seen, now);
 		__u64 next = state_next(seen, ahead, increment, now);
-		bool room = !capacity ||
-		            !capacity_over(capacity, policy, rank + (seen & STATE_TENURED ? RANK_TENURED : 0), now);
-		if (likely(ahead <= policy->tolerance_ns && room && state_swap(&set->states[cell], seen, next))) {
+		bool over = capacity &&
+		            capacity_over(capacity, &room, rank + (seen & STATE_TENURED ? RANK_TENURED : 0), now);
+		if (likely(ahead <= policy->tolerance_ns && !over && state_swap(&set->states[cell], seen, next))) {
 			/* Not atomic: two CPUs on one user may lose some, and verdicts do not hang on it. */
 			set->bytes[cell] += packet->bytes;
 			if (capacity)
-				capacity_charge(capacity, policy, now);
+				capacity_charge(capacity, &room, now);
 			if (unlikely(cell_notable(next & STATE_PACKETS_MASK))) {
-				struct metered metered = METERED(packet, user, index, now, increment, rank, connects);
+				struct metered metered =
+					METERED(packet, user, index, now, increment, per_byte, room, rank, connects);
 				cell_note(set, cell, policy, &metered, next & STATE_PACKETS_MASK);
 			}
 			return OUTCOME_PASSED;
@@ -579,6 +599,6 @@ static __always_inline __u32 meter_judge(struct xdp_md *ctx, const struct policy
 	if (cell >= SET_CELLS && !FEATURE(FEATURE_GAUGES) && !capacity &&
 	    meter_seat(set, user->tag, now, increment, packet->bytes))
 		return OUTCOME_PASSED;
-	struct metered metered = METERED(packet, user, index, now, increment, rank, connects);
+	struct metered metered = METERED(packet, user, index, now, increment, per_byte, room, rank, connects);
 	return meter_judge_slowly(set, policy, &metered);
 }

@@ -57,6 +57,14 @@ static struct policy *live_policy(const char *service)
 	return &live->policies[LIVE_POLICY_SLOT(live->live.active)].policies[service_number(service)];
 }
 
+/* What a rank of the service may run further ahead than the one below it. */
+static __u64 live_step_ns(const char *service)
+{
+	const struct policy *policy = live_policy(service);
+
+	return policy->capacity_tick_ns + CAPACITY_STEP_PACKETS * policy->capacity_increment;
+}
+
 /* Runs packets of the user 10.0.KIND.USER. */
 static unsigned shot_send(struct shot *shot, enum kind kind, unsigned user, unsigned repeat)
 {
@@ -298,7 +306,7 @@ static void test_capacity_is_filled_and_held(void **state)
 	}
 
 	/* A newcomer's datagram may find six steps ahead: for shorter halts than that its capacity goes on. */
-	__u64 bridged_ns = (NEWCOMERS_RANK + 1) * live_policy(names[OFFERS - 1])->capacity_step_ns;
+	__u64 bridged_ns = (NEWCOMERS_RANK + 1) * live_step_ns(names[OFFERS - 1]);
 	streams_run(streams, OFFERS, NS_PER_SECOND / 2, ~0ULL, bridged_ns, &halted_ns);
 	for (size_t i = 0; i < OFFERS; i++)
 		before[i] = reading_take(names[i]);
@@ -316,6 +324,92 @@ static void test_capacity_is_filled_and_held(void **state)
 			fail_msg("%.0f admitted, expected %.0f to %.0f", admitted, least, most);
 	}
 	print_message("this thread was halted for %.3f s of %.3f\n", (double)halted_ns / 1e9, (double)elapsed_ns / 1e9);
+}
+
+/* A capacity that moves while packets are judged by it. ------------------------------------------------------------ */
+
+/* What an adaptive service passes in a second of what it is offered, as a rate. */
+static double admitted_of(struct stream *stream)
+{
+	__u64 halted_ns, before = passed(stream->service);
+	__u64 elapsed_ns = streams_run(stream, 1, NS_PER_SECOND, ~0ULL, NS_PER_SECOND, &halted_ns);
+
+	return (double)(passed(stream->service) - before) * (double)NS_PER_SECOND / (double)elapsed_ns;
+}
+
+/* `within`: what may be ahead at the end and was not at the beginning, in packets. */
+static void assert_admits(struct stream *stream, double expected, double within)
+{
+	double admitted = admitted_of(stream);
+
+	print_message("%s: %.0f/s admitted, %.0f expected\n", stream->service, admitted, expected);
+	if (fabs(admitted - expected) > expected * 0.02 + within)
+		fail_msg("%.0f admitted, expected %.0f", admitted, expected);
+}
+
+static void capacity_set(const char *service, double per_second)
+{
+	struct error err;
+
+	assert_int_equal(datapath_set_capacity(world.datapath, service_number(service), per_second, &err), 0);
+}
+
+/* As if the controller had last stood by the capacity longer ago than the relax time. */
+static void capacity_forget(const char *service)
+{
+	__u64 *word = &world.datapath->state->capacities[service_number(service)].word;
+
+	*word = (*word & ~LEVEL_TIME_MASK) | ((*word - world.datapath->state->live.relax_after - 1) & LEVEL_TIME_MASK);
+}
+
+static void test_a_capacity_moves_and_relaxes(void **state)
+{
+	struct stream open = {.service = "open", .per_second = 20000, .users = 4};
+	struct stream bounded = {.service = "bounded", .per_second = 20000, .users = 4};
+	(void)state;
+
+	configure_anew();
+	configure("  - {name: open, protocol: udp, ports: [1], adaptive: {minimum: 1, maximum: 1M}}\n");
+	configure(
+		"  - {name: bounded, protocol: udp, ports: [2], adaptive: {minimum: 1, maximum: 1M}, capacity: 2k}\n");
+	begin();
+	stream_load(&open, "4 udp:1");
+	stream_load(&bounded, "4 udp:2");
+	/* None was set: there is none, or the configured one. */
+	assert_admits(&open, 20000, 0);
+	assert_admits(&bounded, 2000, 100);
+	/* Six steps of a newcomer's datagram lie ahead of a capacity that was just set. */
+	capacity_set("open", 500);
+	assert_admits(&open, 500, 6 * CAPACITY_STEP_PACKETS + 500 * 0.06);
+	assert_admits(&open, 500, 25);
+	assert_true(spilled("open", REASON_CAPACITY) > 30000);
+	/* A higher one counts at once, whatever was charged at the lower. */
+	capacity_set("open", 10000);
+	assert_admits(&open, 10000, 600);
+	capacity_set("bounded", 1000);
+	assert_admits(&bounded, 1000, 150);
+	/* Without the controller: none, and what is configured. */
+	capacity_forget("open");
+	capacity_forget("bounded");
+	assert_admits(&open, 20000, 0);
+	assert_admits(&bounded, 2000, 150);
+	capacity_set("bounded", INFINITY);
+	assert_admits(&bounded, 2000, 100);
+}
+
+static void test_a_capacity_in_bytes(void **state)
+{
+	struct stream stream = {.service = "big", .per_second = 5000, .users = 4};
+	(void)state;
+
+	configure_anew();
+	configure("  - {name: big, protocol: udp, ports: [1], adaptive: {minimum_bytes: 1kB, maximum_bytes: 1GB}}\n");
+	begin();
+	stream_load(&stream, "4 udp:1,len=1008 raw:1000");
+	assert_admits(&stream, 5000, 0);
+	capacity_set("big", 1042000);
+	admitted_of(&stream);
+	assert_admits(&stream, 1000, 60);
 }
 
 /* Priority --------------------------------------------------------------------------------------------------------- */
@@ -394,7 +488,7 @@ static void test_a_higher_rank_loses_nothing(void **state)
  * did not while this was read. */
 static struct reading read_used_up(const char *service)
 {
-	__s64 least_ahead_ns = (NEWCOMERS_RANK + 1) * (__s64)live_policy(service)->capacity_step_ns;
+	__s64 least_ahead_ns = (NEWCOMERS_RANK + 1) * (__s64)live_step_ns(service);
 
 	for (__u64 began_ns = clock_now(); clock_now() - began_ns < SATURATED_IN_S * NS_PER_SECOND; usleep(200)) {
 		struct reading reading = reading_take(service), again = reading_take(service);
@@ -424,7 +518,7 @@ static void hold_on_two_cpus(const char *service, unsigned port)
 	hammers_end(hammers, HAMMERS_MAX);
 	free(shots);
 
-	double increment_ns = (double)live_policy(service)->capacity_increment_ns;
+	double increment_ns = (double)live_policy(service)->capacity_increment;
 	double expected = (double)(until.clock_ns - from.clock_ns) / increment_ns;
 	double admitted = (double)(until.passed - from.passed);
 	/* A packet of each thread may find room that the other takes, or be charged and not counted yet. */
@@ -606,6 +700,8 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_capacity_is_filled_and_held),
+		cmocka_unit_test(test_a_capacity_moves_and_relaxes),
+		cmocka_unit_test(test_a_capacity_in_bytes),
 		cmocka_unit_test(test_a_higher_rank_loses_nothing),
 		cmocka_unit_test(test_two_cpus_share_a_capacity),
 		cmocka_unit_test(test_tenure_is_for_the_steady),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* What not every configuration uses, through the real program: limits in bytes and connections, users by payload,
  * capacity with its ranks, tenure, levels. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +11,7 @@
 #include <linux/bpf.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "datapath/image.h"
 #include "datapath/internal.h"
@@ -285,29 +287,95 @@ static void test_the_tenured_go_before_newcomers(void **state)
 	assert_int_equal(run("4 udp:53", 1), XDP_PASS);
 }
 
-/* A level counts while somebody stands by it; then the limit does. */
+/* As if nobody had stood by a level or a capacity for so many seconds. */
+static __u64 word_aged(__u64 word, unsigned seconds)
+{
+	return (word & ~LEVEL_TIME_MASK) | ((word - seconds) & LEVEL_TIME_MASK);
+}
+
+/* A level counts while somebody stands by it; then the maximum does. */
 static void test_a_level_relaxes(void **state)
 {
 	struct datapath *dp = world.datapath;
 	struct error err;
-	__u64 now_ns;
 	(void)state;
 
-	begin(ENFORCE "  - {name: dns, protocol: udp, ports: [53], limit: {packets_per_second: 1M, burst: 100k}}\n");
+	begin(ENFORCE
+	      "  - {name: dns, protocol: udp, ports: [53], adaptive: {minimum: 0.1, maximum: 1M, burst: 100ms}}\n"
+	      "controller: {relax_after: 20s}\n");
 	unsigned number = (unsigned)catalogue_find(datapath_catalogue(dp), "dns");
-	/* As the controller's configuration will do it. */
-	dp->state->policies[LIVE_POLICY_SLOT(dp->state->live.active)].policies[number].flags |= POLICY_LEVEL;
-	assert_int_equal(program_load(dp, dp->features | FEATURE_LEVELS, &err), 0);
-	assert_int_equal(datapath_set_level(dp, number, 0.1, &err), 0);
-	run("4 udp:53", 1000);
-	assert_in_range(spilled("dns", REASON_USER_LIMIT), 990, 999);
-	assert_int_equal(run("4 udp:53", 3), XDP_DROP);
-
-	assert_int_equal(datapath_clock(dp, &now_ns, &err), 0);
-	__u64 stale = (now_ns >> SECOND_SHIFT) - dp->state->live.relax_after - 1;
-	dp->state->levels[number] = LEVEL_WORD(policy_increment(0.1), stale);
-	assert_int_equal(run("4 udp:53", 1), XDP_PASS);
 	assert_int_equal(run("4 udp:53", 1000), XDP_PASS);
+	assert_int_equal(datapath_set_level(dp, number, 0.1, &err), 0);
+	run("4:src=10.0.0.1 udp:53", 1000);
+	assert_in_range(spilled("dns", REASON_USER_LIMIT), 990, 999);
+	assert_int_equal(run("4:src=10.0.0.1 udp:53", 3), XDP_DROP);
+
+	__u64 word = dp->state->levels[number];
+	dp->state->levels[number] = word_aged(word, 19);
+	assert_int_equal(run("4:src=10.0.0.1 udp:53", 1), XDP_DROP);
+	dp->state->levels[number] = word_aged(word, 21);
+	assert_int_equal(run("4:src=10.0.0.1 udp:53", 1), XDP_PASS);
+	usleep(20000);
+	assert_int_equal(run("4:src=10.0.0.1 udp:53", 1000), XDP_PASS);
+	/* Somebody is back. */
+	assert_int_equal(datapath_set_level(dp, number, 0.1, &err), 0);
+	run("4:src=10.0.0.2 udp:53", 3);
+	assert_int_equal(run("4:src=10.0.0.2 udp:53", 1), XDP_DROP);
+	/* What it owes is forgiven, all but the burst. */
+	assert_int_equal(datapath_set_level(dp, number, INFINITY, &err), 0);
+	assert_int_equal(run("4:src=10.0.0.2 udp:53", 1), XDP_PASS);
+	usleep(20000);
+	assert_int_equal(run("4:src=10.0.0.2 udp:53", 1000), XDP_PASS);
+}
+
+/* The same in bytes; packets are not what it limits. */
+static void test_a_level_in_bytes(void **state)
+{
+	struct datapath *dp = world.datapath;
+	struct datapath_paces paces;
+	struct error err;
+	(void)state;
+
+	begin(ENFORCE "  - {name: big, protocol: udp, ports: [53],\n"
+	              "     adaptive: {minimum_bytes: 1kB, maximum_bytes: 1GB, burst: 10s}}\n");
+	unsigned number = (unsigned)catalogue_find(datapath_catalogue(dp), "big");
+	assert_int_equal(run("4 udp:53,len=1008 raw:1000", 500), XDP_PASS);
+	assert_int_equal(datapath_set_level(dp, number, 5050, &err), 0);
+	assert_int_equal(datapath_paces(dp, number, &paces, &err), 0);
+	assert_true(paces.level_bytes > 5049 && paces.level_bytes < 5051 && paces.level_packets <= 0);
+	/* Ten seconds' worth: 48 frames of 1,042 bytes fit, and the one that crosses the line. */
+	run("4:src=10.0.0.1 udp:53,len=1008 raw:1000", 500);
+	assert_in_range(spilled("big", REASON_USER_BYTES), 450, 451);
+	dp->state->levels[number] = word_aged(dp->state->levels[number], 32);
+	assert_int_equal(run("4:src=10.0.0.1 udp:53,len=1008 raw:1000", 1), XDP_PASS);
+	usleep(20000);
+	assert_int_equal(run("4:src=10.0.0.1 udp:53,len=1008 raw:1000", 500), XDP_PASS);
+}
+
+/* A number that another service gets has no level and no capacity of the old one's. */
+static void test_a_level_ends_with_its_service(void **state)
+{
+	struct datapath *dp = world.datapath;
+	struct datapath_paces paces;
+	struct error err;
+	(void)state;
+
+	begin(ENFORCE "  - {name: old, protocol: udp, ports: [53], adaptive: {minimum: 1, maximum: 1M}}\n");
+	unsigned number = (unsigned)catalogue_find(datapath_catalogue(dp), "old");
+	assert_int_equal(datapath_set_level(dp, number, 2, &err), 0);
+	assert_int_equal(datapath_set_capacity(dp, number, 3, &err), 0);
+	/* Until every number has been another's. */
+	for (int turn = 0; turn < 3; turn++) {
+		static const char *const names[] = {"a", "b", "c"};
+		char yaml[256];
+		snprintf(yaml, sizeof(yaml),
+		         ENFORCE "  - {name: %s, protocol: udp, ports: [53], adaptive: {minimum: 1, maximum: 1M}}\n",
+		         names[turn]);
+		begin(yaml);
+		int now = catalogue_find(datapath_catalogue(dp), names[turn]);
+		assert_int_equal(datapath_paces(dp, (unsigned)now, &paces, &err), 0);
+		assert_true(paces.level_packets > 999999 && paces.capacity_packets <= 0);
+	}
 }
 
 /* The program that is loaded can do what the configuration uses, and no more. */
@@ -320,6 +388,8 @@ static void test_features_follow_the_configuration(void **state)
 	assert_int_equal(world.datapath->features, FEATURE_CAPACITY);
 	begin(ENFORCE "  - {name: dns, protocol: udp, ports: [53], limit: {bytes_per_second: 1kB}}\n");
 	assert_int_equal(world.datapath->features, FEATURE_GAUGES);
+	begin(ENFORCE "  - {name: dns, protocol: udp, ports: [53], adaptive: {minimum: 1, maximum: 2}}\n");
+	assert_int_equal(world.datapath->features, FEATURE_LEVELS | FEATURE_CAPACITY);
 	begin(ENFORCE "  - {name: dns, protocol: udp, ports: [53]}\n");
 	assert_int_equal(world.datapath->features, 0);
 }
@@ -353,6 +423,8 @@ int main(void)
 		cmocka_unit_test(test_a_gap_or_a_spill_starts_the_streak_anew),
 		cmocka_unit_test(test_the_tenured_go_before_newcomers),
 		cmocka_unit_test(test_a_level_relaxes),
+		cmocka_unit_test(test_a_level_in_bytes),
+		cmocka_unit_test(test_a_level_ends_with_its_service),
 		cmocka_unit_test(test_features_follow_the_configuration),
 	};
 

@@ -80,7 +80,42 @@ static const struct {
 	{TOP "lists: {allowed_packets_per_second: 0}\n", "2:37: from 1"},
 	{TOP "lists: {entries: 999}\n", "2:18: from 1000"},
 	{TOP "lists: {bogus: 1}\n", "2:9: unknown key 'bogus' in lists"},
-	{WITH("adaptive: {}"), "6:5: not in this version"},
+	{WITH("adaptive: {minimum: 20, maximum: 100k, target_response: 5ms}"), NULL},
+	{WITH("adaptive: {minimum: 20, maximum: 20, replies: no, burst: 1s}"), NULL},
+	{WITH("adaptive: {minimum_bytes: 10kB, maximum_bytes: 1GB}\n    capacity: {maximum_bytes: 1GB}"), NULL},
+	{WITH("adaptive: {minimum: 20, maximum: 100k}\n    capacity: {minimum: 500, maximum: 50k}"), NULL},
+	{WITH("adaptive: {minimum: 20, maximum: 100k}\n    capacity: 50k"), NULL},
+	{WITH("adaptive: {minimum: 20, maximum: 100k}\n    limit: {bytes_per_second: 1MB}"), NULL},
+	{WITH("adaptive: {}"), "6:15: a bound is missing"},
+	{WITH("adaptive: 20"), "6:15: expected adaptive as a mapping"},
+	{WITH("adaptive: {minimum: 20}"), "6:15: a bound is missing"},
+	{WITH("adaptive: {minimum: 20, maximum_bytes: 1MB}"), "6:15: in packets and in bytes"},
+	{WITH("adaptive: {minimum: 21, maximum: 20}"), "6:15: minimum 21 is above maximum 20"},
+	{WITH("adaptive: {minimum_bytes: 2MB, maximum_bytes: 1MB}"), "6:15: above maximum"},
+	{WITH("adaptive: {minimum: 0, maximum: 20}"), "6:25: from 0.1"},
+	{WITH("adaptive: {minimum: -1, maximum: 20}"), "6:25: "},
+	{WITH("adaptive: {minimum: 1, maximum: .inf}"), "6:37: "},
+	{WITH("adaptive: {minimum: 1, maximum: 20, target_response: 5}"), "6:58: a time as 5ms"},
+	{WITH("adaptive: {minimum: 1, maximum: 20, target_response: 1ns}"), "6:58: from 50 us to 1m"},
+	{WITH("adaptive: {minimum: 1, maximum: 20, target_response: 1h}"), "6:58: from 50 us"},
+	{WITH("adaptive: {minimum: 1, maximum: 20, burst: 1ms}"), "6:48: from 10 ms"},
+	{WITH("adaptive: {minimum: 1, maximum: 20, replies: maybe}"), "6:50: yes, no"},
+	{WITH("adaptive: {minimum: 1, maximum: 20, replies: no, target_response: 5ms}"),
+         "6:15: no replies to be timed"},
+	{WITH("adaptive: {minimum: 1, maximum: 20}\n    limit: {packets_per_second: 5}"),
+         "6:15: 'packets_per_second' beside 'adaptive'"},
+	{WITH("limit: {bytes_per_second: 1MB}\n    adaptive: {minimum_bytes: 64, maximum_bytes: 1kB}"),
+         "7:15: 'bytes_per_second' beside 'adaptive'"},
+	{WITH("adaptive: {minimum: 1, maximum: 20}\n    limit: {burst: 5}"), "7:12: without a limit in packets"},
+	{WITH("adaptive: {minimum: 1, maximum: 20}\n    capacity: {maximum_bytes: 1MB}"), "6:15: capacity in bytes"},
+	{WITH("adaptive: {minimum_bytes: 64, maximum_bytes: 1kB}\n    capacity: 100"), "6:15: capacity in packets"},
+	{WITH("adaptive: {minimum: 20, maximum: 200}\n    capacity: {maximum: 10}"), "6:15: grants a single user"},
+	{WITH("capacity: {minimum: 20, maximum: 10}"), "6:15: minimum 20 is above maximum 10"},
+	{WITH("capacity: {maximum: 10}"), "6:15: without 'adaptive'"},
+	{WITH("capacity: {}\n    adaptive: {minimum: 1, maximum: 2}"), NULL},
+	{TOP "controller: {relax_after: 5s}\n", NULL},
+	{TOP "controller: {relax_after: 1s}\n", "2:27: from 2 s to 1h"},
+	{TOP "controller: {}\n", "2:13: no 'relax_after'"},
 	{WITH("class: critical"), NULL},
 	{WITH("class: vital"), "6:12: sheddable, normal, critical"},
 	{WITH("capacity: 10k"), NULL},
@@ -203,6 +238,32 @@ static void test_values(void **state)
 	config_free(config);
 }
 
+static void test_adaptive_values(void **state)
+{
+	static const char text[] =
+		WITH("capacity: {minimum: 500, maximum: 50k}\n    adaptive: {minimum: 20, maximum: 1k, "
+	             "target_response: 5ms, burst: 2s}") "controller: {relax_after: 2500ms}\n";
+	struct config_faults faults;
+	struct config *config = NULL;
+	(void)state;
+
+	assert_int_equal(config_parse(text, strlen(text), &config, &faults), 0);
+	const struct config_service *web = &config->services[0];
+	assert_true(web->adaptive.on);
+	assert_true(web->adaptive.replies);
+	assert_false(web->adaptive.bytes);
+	assert_true(web->adaptive.minimum == 20);
+	assert_true(web->adaptive.maximum == 1000);
+	assert_true(web->adaptive.target_response_s == 0.005);
+	assert_true(web->adaptive.capacity_minimum == 500);
+	assert_true(web->capacity_pps == 50000);
+	/* What counts without a controller. */
+	assert_true(web->limit.packets.per_second == 1000);
+	assert_true(web->limit.packets.burst == 2000);
+	assert_int_equal(config->relax_after_s, 3);
+	config_free(config);
+}
+
 static void test_truncations(void **state)
 {
 	(void)state;
@@ -264,8 +325,9 @@ static void test_many(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_cases),     cmocka_unit_test(test_values), cmocka_unit_test(test_truncations),
-		cmocka_unit_test(test_mutations), cmocka_unit_test(test_many),
+		cmocka_unit_test(test_cases),           cmocka_unit_test(test_values),
+		cmocka_unit_test(test_adaptive_values), cmocka_unit_test(test_truncations),
+		cmocka_unit_test(test_mutations),       cmocka_unit_test(test_many),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,9 @@
 
 #define TABLE_USERS_DEFAULT   1000000
 #define METRICS_USERS_DEFAULT 10
+#define RELAX_AFTER_S_DEFAULT 30
+#define RELAX_AFTER_LEAST_S   2 /* a tick may be late */
+#define RELAX_AFTER_MOST_S    3600
 
 /* What the readers of the first level fill. */
 struct file_reading {
@@ -231,6 +235,22 @@ static void read_lists(struct reading *reading, const yaml_node_t *node, void *t
 	lists_read_settings(reading, node, &file->config->lists);
 }
 
+static void read_relax_after(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	struct config *config = target;
+	double relax_after_s;
+	if (schema_read_duration(reading, node, RELAX_AFTER_LEAST_S, RELAX_AFTER_MOST_S, &relax_after_s))
+		config->relax_after_s = (uint32_t)ceil(relax_after_s);
+}
+
+static void read_controller(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	static const struct schema_key keys[] = {{"relax_after", read_relax_after, true}, {0}};
+	static const struct schema schema = {"controller", keys};
+	struct file_reading *file = target;
+	schema_read(reading, node, &schema, file->config);
+}
+
 static void read_services(struct reading *reading, const yaml_node_t *node, void *target)
 {
 	struct file_reading *file = target;
@@ -259,6 +279,7 @@ static const struct schema_key file_keys[] = {
 	{"allow", read_allow, false},
 	{"deny", read_deny, false},
 	{"lists", read_lists, false},
+	{"controller", read_controller, false},
 	{0},
 };
 static const struct schema file_schema = {"the file", file_keys};
@@ -335,6 +356,7 @@ static int config_new(struct config **out)
 	config->lists.allowed_pps = LISTS_ALLOWED_PPS_DEFAULT;
 	config->lists.entries_most = CONFIG_LIST_ENTRIES_DEFAULT;
 	config->metrics_users = METRICS_USERS_DEFAULT;
+	config->relax_after_s = RELAX_AFTER_S_DEFAULT;
 	*out = config;
 	return 0;
 }

@@ -62,6 +62,16 @@ enum config_class {
 	CONFIG_CRITICAL,
 };
 
+/* Between what the controller may move a service's level, and how it is to know how the service feels. */
+struct config_adaptive {
+	bool on;
+	bool bytes;               /* level and capacity are in bytes a second; else in packets */
+	bool replies;             /* it answers requests: silence is a fault, and delay a signal */
+	double minimum, maximum;  /* of the level; the maximum is also the limit while no controller is there */
+	double capacity_minimum;  /* the maximum is the service's capacity, 0: any */
+	double target_response_s; /* 0: learnt */
+};
+
 /* Whose packets are counted together. */
 enum config_kind {
 	CONFIG_SOURCE,  /* the source address */
@@ -89,7 +99,9 @@ struct config_service {
 	enum config_mode mode; /* the file's own mode unless the service has one */
 	struct config_limit limit;
 	enum config_class class;
-	double capacity_pps; /* of the service as a whole; 0: no limit */
+	double capacity_pps; /* of the service as a whole (adaptive.bytes: in bytes); 0: no limit */
+	struct config_adaptive adaptive;
+	bool level_held, capacity_held; /* an override stands where the controller's would */
 	enum config_kind user_kind;
 	uint16_t payload_offset;  /* of CONFIG_PAYLOAD, from the end of the UDP header */
 	uint8_t payload_bytes;    /* 1 to CONFIG_PAYLOAD_BYTES_MAX */
@@ -154,6 +166,7 @@ struct config {
 	uint64_t table_users;   /* users that may be active at once */
 	unsigned metrics_users; /* heaviest users a service that /metrics names */
 	struct config_lists lists;
+	uint32_t relax_after_s; /* after so long without a controller, its levels no longer count */
 	struct config_service *services;
 	size_t services_count;
 	struct config_tenant *tenants; /* sorted by key */

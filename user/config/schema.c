@@ -194,6 +194,32 @@ bool schema_read_bytes(struct reading *reading, const yaml_node_t *node, double 
 	return true;
 }
 
+bool schema_read_duration(struct reading *reading, const yaml_node_t *node, double least_s, double most_s,
+                          double *out_s)
+{
+	char from[UNITS_TEXT_MAX], to[UNITS_TEXT_MAX];
+	struct error err;
+	uint64_t duration_ns;
+
+	const char *text = schema_read_text(reading, node, "a time as 5ms");
+	if (!text)
+		return false;
+	if (units_parse_duration(text, &duration_ns, &err) < 0) {
+		faults_add(reading->faults, mark_of(node), "%.120s; expected a time as 5ms", err.text);
+		return false;
+	}
+	double seconds = (double)duration_ns / 1e9;
+	if (seconds < least_s || seconds > most_s) {
+		units_format_duration_ns((uint64_t)(least_s * 1e9), from, sizeof(from));
+		units_format_duration_ns((uint64_t)(most_s * 1e9), to, sizeof(to));
+		faults_add(reading->faults, mark_of(node), "found %.40s, expected a time from %s to %s", text, from,
+		           to);
+		return false;
+	}
+	*out_s = seconds;
+	return true;
+}
+
 bool schema_read_whole(struct reading *reading, const yaml_node_t *node, unsigned least, unsigned most, unsigned *out)
 {
 	double number;

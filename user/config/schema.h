@@ -47,6 +47,8 @@ bool schema_is_null(const yaml_node_t *node);
 bool schema_read_word(struct reading *reading, const yaml_node_t *node, const struct schema_word *words, int *out);
 bool schema_read_number(struct reading *reading, const yaml_node_t *node, double least, double most, double *out);
 bool schema_read_bytes(struct reading *reading, const yaml_node_t *node, double least, double most, double *out);
+bool schema_read_duration(struct reading *reading, const yaml_node_t *node, double least_s, double most_s,
+                          double *out_s);
 bool schema_read_whole(struct reading *reading, const yaml_node_t *node, unsigned least, unsigned most, unsigned *out);
 
 /* The nodes of a list of at most `most` entries: returns how many to read, 0 after a fault. `noun` as "ports". */

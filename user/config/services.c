@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "config/adaptive.h"
 #include "config/faults.h"
 
 #define BURST_SECONDS_MAX    900 /* the meter's clock holds no longer debt */
@@ -19,6 +20,7 @@
 struct service_reading {
 	struct config_service *service;
 	struct service_places *places;
+	struct adaptive_keys adaptive;
 };
 
 static const struct schema_word protocol_words[] = {
@@ -368,7 +370,13 @@ static void read_class(struct reading *reading, const yaml_node_t *node, void *t
 static void read_capacity(struct reading *reading, const yaml_node_t *node, void *target)
 {
 	struct service_reading *into = target;
-	schema_read_number(reading, node, 1, 100e6, &into->service->capacity_pps);
+	adaptive_read_capacity(reading, node, &into->adaptive);
+}
+
+static void read_adaptive(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	struct service_reading *into = target;
+	adaptive_read(reading, node, &into->adaptive);
 }
 
 static void read_service_mode(struct reading *reading, const yaml_node_t *node, void *target)
@@ -406,7 +414,7 @@ static void read_service(struct reading *reading, const yaml_node_t *node, struc
 		{"user", read_user, false},
 		{"limit", read_limit, false},
 		{"mode", read_service_mode, false},
-		{"adaptive", NULL, false},
+		{"adaptive", read_adaptive, false},
 		{"class", read_class, false},
 		{"capacity", read_capacity, false},
 		{0},
@@ -421,6 +429,7 @@ static void read_service(struct reading *reading, const yaml_node_t *node, struc
 	schema_read(reading, node, &schema, into);
 	if (node->type == YAML_MAPPING_NODE)
 		check_ports_fit(reading, node, into);
+	adaptive_settle(reading->faults, &into->adaptive, into->service);
 	into->places->comparable = reading->faults->count == faults_before;
 }
 
@@ -434,7 +443,7 @@ int services_read(struct reading *reading, const yaml_node_t *node, struct confi
 	if (!services || !places)
 		return -ENOMEM;
 	for (size_t i = 0; i < count; i++) {
-		struct service_reading into = {&services[i], &places[i]};
+		struct service_reading into = {.service = &services[i], .places = &places[i]};
 		read_service(reading, schema_list_entry(reading, node, i), &into);
 	}
 	config->services = TAKE_PTR(services);

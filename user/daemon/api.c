@@ -60,6 +60,14 @@ static json_t *pace_number(double per_second)
 	return per_second > 0 ? json_real(per_second) : json_null();
 }
 
+static void set_paces(json_t *document, const struct datapath_paces *paces)
+{
+	json_object_set_new(document, "level_packets_per_second", pace_number(paces->level_packets));
+	json_object_set_new(document, "level_bytes_per_second", pace_number(paces->level_bytes));
+	json_object_set_new(document, "capacity_packets_per_second", pace_number(paces->capacity_packets));
+	json_object_set_new(document, "capacity_bytes_per_second", pace_number(paces->capacity_bytes));
+}
+
 static json_t *service_document(struct daemon *daemon, unsigned number, struct error *err)
 {
 	const struct policy *policy = &datapath_policies(daemon->datapath)->policies[number];
@@ -77,8 +85,7 @@ static json_t *service_document(struct daemon *daemon, unsigned number, struct e
 	set_tally(document, "shadow", &sums.shadow);
 	json_object_set_new(document, "spilled_by_reason", reasons_document(&observed.tallies));
 	json_object_set_new(document, "packets_per_second", json_real(observed.packets_per_second));
-	json_object_set_new(document, "level_packets_per_second", pace_number(policy_limit(policy)));
-	json_object_set_new(document, "capacity_packets_per_second", pace_number(policy_capacity(policy)));
+	set_paces(document, &observed.paces);
 	json_object_set_new(document, "active_users", json_integer((json_int_t)observed.active_users));
 	json_object_set_new(document, "response_milliseconds", json_pack("{s:n,s:n}", "p50", "p99"));
 	return document;
@@ -185,8 +192,8 @@ json_t *api_status(struct daemon *daemon, struct error *err)
 	                 "features", features_document(daemon), "table", "cells", (json_int_t)table.cells, "used",
 	                 (json_int_t)table.used, "newcomers", (json_int_t)table.newcomers, "overflowed",
 	                 (json_int_t)table.overflowed, "bytes", (json_int_t)table.bytes, "controller", "alive", 1,
-	                 "tick_milliseconds", OBSERVER_TICK_MS, "malformed", malformed, "services", services,
-	                 "lists", api_lists_totals(daemon));
+	                 "tick_milliseconds", OBSERVER_TICK_MS, "malformed", malformed, "services", services, "lists",
+	                 api_lists_totals(daemon));
 }
 
 static void bytes_text(const void *bytes, unsigned count, char out[API_USER_TEXT_MAX])
@@ -230,11 +237,11 @@ void api_user_text(const struct daemon *daemon, unsigned number, const struct ob
 		source_text(&slot->policies[number], user, out);
 }
 
-static json_t *user_document(struct daemon *daemon, unsigned number, const struct observed_user *user)
+static json_t *user_document(struct daemon *daemon, unsigned number, double level, const struct observed_user *user)
 {
 	const struct policy *policy = &datapath_policies(daemon->datapath)->policies[number];
 	const struct config_tenant *tenant = tenant_of(daemon, user);
-	double limit = policy_limit(policy) * (tenant ? tenant->weight : 1);
+	double limit = level * (tenant ? tenant->weight : 1);
 	char text[API_USER_TEXT_MAX];
 
 	api_user_text(daemon, number, user, text);
@@ -249,6 +256,7 @@ static json_t *user_document(struct daemon *daemon, unsigned number, const struc
 
 struct ranked_user {
 	unsigned service;
+	double level;
 	const struct observed_user *user;
 };
 
@@ -276,12 +284,13 @@ json_t *api_users(struct daemon *daemon, const char *service, size_t limit, stru
 			return NULL;
 		}
 		for (size_t i = 0; i < observed.heaviest_count; i++)
-			ranked[count++] = (struct ranked_user){number, &observed.heaviest[i]};
+			ranked[count++] =
+				(struct ranked_user){number, observed.paces.level_packets, &observed.heaviest[i]};
 	}
 	if (count)
 		qsort(ranked, count, sizeof(*ranked), heavier_first);
 	for (size_t i = 0; i < count && i < limit; i++)
-		json_array_append_new(users, user_document(daemon, ranked[i].service, ranked[i].user));
+		json_array_append_new(users, user_document(daemon, ranked[i].service, ranked[i].level, ranked[i].user));
 	return users;
 }
 

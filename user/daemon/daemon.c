@@ -93,10 +93,13 @@ static void override_lay(const struct override *override, struct config_service 
 		service->mode = override->mode;
 	if (override->has_class)
 		service->class = override->class;
-	if (override->has_capacity)
+	if (override->has_capacity) {
 		service->capacity_pps = override->capacity_pps;
+		service->capacity_held = true;
+	}
 	if (override->has_level) {
-		struct config_pace *pace = &service->limit.packets;
+		struct config_pace *pace = service->adaptive.bytes ? &service->limit.bytes : &service->limit.packets;
+		service->level_held = true;
 		double seconds = pace->per_second > 0 ? pace->burst / pace->per_second : 0.1;
 		pace->per_second = override->level_pps;
 		pace->burst = override->level_pps * seconds;

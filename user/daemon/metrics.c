@@ -23,7 +23,6 @@ struct scrape {
 	unsigned numbers[SERVICES_MAX]; /* of the services that there are; the index of the next three */
 	size_t numbers_count;
 	const char (*names)[SERVICE_NAME_MAX];
-	const struct policy *policies;
 	struct observed_service services[SERVICES_MAX];
 	struct tally malformed[MALFORMATIONS];
 	struct lists_totals lists;
@@ -110,20 +109,30 @@ static void write_bytes(struct scrape *scrape, unsigned number)
 	write_tallies(scrape, number, true);
 }
 
+static void gauge_pace(struct scrape *scrape, unsigned number, double per_second)
+{
+	if (per_second > 0)
+		gauge(scrape, per_second, "service", scrape->names[number], NULL);
+}
+
 static void write_level(struct scrape *scrape, unsigned number)
 {
-	double level = policy_limit(&scrape->policies[number]);
+	gauge_pace(scrape, number, scrape->services[number].paces.level_packets);
+}
 
-	if (level > 0)
-		gauge(scrape, level, "service", scrape->names[number], NULL);
+static void write_byte_level(struct scrape *scrape, unsigned number)
+{
+	gauge_pace(scrape, number, scrape->services[number].paces.level_bytes);
 }
 
 static void write_capacity(struct scrape *scrape, unsigned number)
 {
-	double capacity = policy_capacity(&scrape->policies[number]);
+	gauge_pace(scrape, number, scrape->services[number].paces.capacity_packets);
+}
 
-	if (capacity > 0)
-		gauge(scrape, capacity, "service", scrape->names[number], NULL);
+static void write_byte_capacity(struct scrape *scrape, unsigned number)
+{
+	gauge_pace(scrape, number, scrape->services[number].paces.capacity_bytes);
 }
 
 static void write_active_users(struct scrape *scrape, unsigned number)
@@ -188,8 +197,12 @@ static const struct family {
          write_bytes, NULL},
 	{"spillway_level_packets_per_second", "gauge", "What one user of weight 1 may send to the service.",
          write_level, NULL},
+	{"spillway_level_bytes_per_second", "gauge", "The same in bytes, where it is limited in them.",
+         write_byte_level, NULL},
 	{"spillway_capacity_packets_per_second", "gauge", "What the service as a whole can take.", write_capacity,
          NULL},
+	{"spillway_capacity_bytes_per_second", "gauge", "The same in bytes, where it is counted in them.",
+         write_byte_capacity, NULL},
 	{"spillway_active_users", "gauge", "Users that sent something within the last two seconds.", write_active_users,
          NULL},
 	{"spillway_user_packets_per_second", "gauge", "Rates of the heaviest users of each service.",
@@ -224,7 +237,6 @@ static int read_all(struct scrape *scrape, struct error *err)
 {
 	struct daemon *daemon = scrape->daemon;
 
-	scrape->policies = datapath_policies(daemon->datapath)->policies;
 	scrape->names = (const char(*)[SERVICE_NAME_MAX])datapath_catalogue(daemon->datapath)->names;
 	scrape->lists = lists_totals(daemon->datapath);
 	for (unsigned number = 0; number < SERVICES_MAX; number++) {

@@ -19,7 +19,6 @@
 #include "datapath/internal.h"
 #include "datapath/pins.h"
 
-#define RELAX_AFTER_S 30
 #define CELLS_PER_USER \
 	2 /* sets fill unevenly: with twice the cells, 3 % of users meet a full set when all are active */
 
@@ -168,7 +167,6 @@ static int initialise(struct datapath *dp, struct error *err)
 	for (int i = 0; i < HASH_KEYS; i++)
 		live->hash_keys[i] |= 1;
 	live->sets_mask = dp->sets - 1;
-	live->relax_after = RELAX_AFTER_S;
 	int failure = datapath_clock(dp, &now_ns, err);
 	if (failure)
 		return failure;
@@ -367,11 +365,16 @@ int datapath_apply(struct datapath *dp, const struct config *config, struct erro
 	if (failure)
 		return failure;
 	image->policies.tenants = policy_slot;
-	for (unsigned service = 1; service < SERVICES_MAX; service++)
-		if (image->catalogue.names[service][0] &&
-		    strcmp(image->catalogue.names[service], before->names[service]) != 0 && clear_tallies(dp, service))
+	for (unsigned service = 1; service < SERVICES_MAX; service++) {
+		if (!image->catalogue.names[service][0] ||
+		    strcmp(image->catalogue.names[service], before->names[service]) == 0)
+			continue;
+		dp->state->levels[service] = 0;
+		dp->state->capacities[service].word = 0;
+		if (clear_tallies(dp, service))
 			return error_set(err, -errno, "counters of service %s: cannot clear: %s",
 			                 image->catalogue.names[service], strerror(errno));
+	}
 
 	dp->state->policies[policy_slot] = image->policies;
 	dp->state->classifiers[classifier_slot] = image->classifier;
@@ -379,6 +382,7 @@ int datapath_apply(struct datapath *dp, const struct config *config, struct erro
 	/* One word says both: no packet is judged by a mixture of old and new. */
 	__atomic_store_n(&dp->state->live.active, policy_slot | classifier_slot << 1, __ATOMIC_RELEASE);
 	dp->state->live.features = image->features;
+	dp->state->live.relax_after = config->relax_after_s;
 	tenants_drop(dp, old_slot);
 	if (image->features != dp->features && program_load(dp, image->features, err) < 0)
 		log_warning("%s: the program keeps what the configuration no longer uses, and costs as before",
@@ -411,18 +415,6 @@ static int read_percpu(const struct bpf_map *map, unsigned key, size_t tallies, 
 		out[i % tallies].packets += values[i].packets;
 		out[i % tallies].bytes += values[i].bytes;
 	}
-	return 0;
-}
-
-int datapath_set_level(struct datapath *dp, unsigned service, double packets_per_second, struct error *err)
-{
-	__u64 now_ns = 0;
-
-	int failure = datapath_clock(dp, &now_ns, err);
-	if (failure)
-		return failure;
-	__atomic_store_n(&dp->state->levels[service],
-	                 LEVEL_WORD(policy_increment(packets_per_second), now_ns >> SECOND_SHIFT), __ATOMIC_RELAXED);
 	return 0;
 }
 

@@ -74,9 +74,20 @@ struct datapath_tags datapath_tags(const struct datapath *dp);
 const struct policy_slot *datapath_policies(const struct datapath *dp);
 const struct catalogue_slot *datapath_catalogue(const struct datapath *dp);
 
-/* Sets the level of a service whose policy has one (POLICY_LEVEL): what a user of weight 1 may send, in packets a
- * second, above 0. It counts until it has not been set for the relax time (30 s); then the service's limit does. */
-int datapath_set_level(struct datapath *dp, unsigned service, double packets_per_second, struct error *err);
+/* Sets the level of an adaptive service: what a user of weight 1 may send; and its capacity: what all of them together
+ * may. In packets a second, or in bytes where its policy says so; above 0, INFINITY for what is configured. Both count
+ * until they have not been set for the relax time (30 s unless configured); then what is configured does, `maximum` and
+ * the capacity's maximum (without one, no limit): whoever decided to shed more than that is no longer there to take it
+ * back. Returns 0, or -errno where the packet path's clock could not be asked. */
+int datapath_set_level(struct datapath *dp, unsigned service, double per_second, struct error *err);
+int datapath_set_capacity(struct datapath *dp, unsigned service, double per_second, struct error *err);
+
+/* What is in force now, a second; 0: no limit. The level is that of a user of weight 1. */
+struct datapath_paces {
+	double level_packets, level_bytes;
+	double capacity_packets, capacity_bytes;
+};
+int datapath_paces(struct datapath *dp, unsigned service, struct datapath_paces *out, struct error *err);
 
 /* Sums a service's counters over the CPUs. */
 int datapath_read_tallies(struct datapath *dp, unsigned service, struct service_tallies *out, struct error *err);

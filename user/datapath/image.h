@@ -36,11 +36,6 @@ __u32 image_features(const struct config *config);
 /* The number of the service called `name`, or -1. `other` is 0. */
 int catalogue_find(const struct catalogue_slot *catalogue, const char *name);
 
-/* What one packet moves a user's time on by at that rate, in nanoseconds. */
+/* What one packet moves a user's time on by at that rate, in nanoseconds; and one byte, in 2^-BYTE_SHIFT ns. */
 __u64 policy_increment(double packets_per_second);
-
-/* The limit that a policy carries, in packets a second; 0 for none. */
-double policy_limit(const struct policy *policy);
-
-/* The capacity of its service, likewise. */
-double policy_capacity(const struct policy *policy);
+__u64 policy_byte_increment(double bytes_per_second);

@@ -169,6 +169,8 @@ int observer_service(struct observer *observer, unsigned number, struct observed
 	                                    .heaviest_count = counted.heaviest_count};
 
 	int failure = datapath_read_tallies(observer->dp, number, &observed.tallies, err);
+	if (!failure)
+		failure = datapath_paces(observer->dp, number, &observed.paces, err);
 	if (failure)
 		return failure;
 	*out = observed;

@@ -31,6 +31,7 @@ struct observed_user {
 
 struct observed_service {
 	struct service_tallies tallies;
+	struct datapath_paces paces;          /* in force */
 	double packets_per_second;            /* received */
 	size_t active_users;                  /* that sent something within OBSERVER_ACTIVE_S */
 	const struct observed_user *heaviest; /* heaviest first */

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What moves without an apply: levels and capacities, each in a word that ends by itself (abi.h: LEVEL_WORD). */
+#include <math.h>
+
+#include "datapath/image.h"
+#include "datapath/internal.h"
+
+#define NS_PER_SECOND 1e9
+
+static __u64 word_of(const struct policy *policy, double per_second, __u64 now_ns)
+{
+	__u64 increment = 0;
+
+	if (isfinite(per_second) && per_second > 0)
+		increment =
+			policy->flags & POLICY_BYTES ? policy_byte_increment(per_second) : policy_increment(per_second);
+	return LEVEL_WORD(increment, now_ns >> SECOND_SHIFT);
+}
+
+/* The increment that counts now, as level_increment() in bpf/capacity.h has it. */
+static __u64 increment_now(const struct datapath *dp, __u64 word, __u64 configured, __u64 now_ns)
+{
+	__u64 age = ((now_ns >> SECOND_SHIFT) - word) & LEVEL_TIME_MASK, increment = word >> LEVEL_TIME_BITS;
+
+	return increment && age <= dp->state->live.relax_after ? increment : configured;
+}
+
+int datapath_set_level(struct datapath *dp, unsigned service, double per_second, struct error *err)
+{
+	__u64 now_ns = 0;
+
+	int failure = datapath_clock(dp, &now_ns, err);
+	if (failure)
+		return failure;
+	__atomic_store_n(&dp->state->levels[service],
+	                 word_of(&datapath_policies(dp)->policies[service], per_second, now_ns), __ATOMIC_RELAXED);
+	return 0;
+}
+
+/* What was charged at a smaller capacity would hold up what a larger one has room for. */
+static void debt_forgive(__u64 *tat_ns, __u64 most_ns)
+{
+	__u64 seen = __atomic_load_n(tat_ns, __ATOMIC_RELAXED);
+
+	if (seen > most_ns)
+		__sync_val_compare_and_swap(tat_ns, seen, most_ns);
+}
+
+int datapath_set_capacity(struct datapath *dp, unsigned service, double per_second, struct error *err)
+{
+	const struct policy *policy = &datapath_policies(dp)->policies[service];
+	struct capacity_state *capacity = &dp->state->capacities[service];
+	__u64 now_ns = 0;
+
+	int failure = datapath_clock(dp, &now_ns, err);
+	if (failure)
+		return failure;
+	__u64 word = word_of(policy, per_second, now_ns), increment = word >> LEVEL_TIME_BITS;
+	bool rises = increment < capacity->word >> LEVEL_TIME_BITS;
+	__atomic_store_n(&capacity->word, word, __ATOMIC_RELAXED);
+	if (rises && increment)
+		debt_forgive(&capacity->tat_ns, now_ns + policy->capacity_tick_ns + increment * CAPACITY_STEP_PACKETS);
+	return 0;
+}
+
+static double packets_of(__u64 increment)
+{
+	return increment ? NS_PER_SECOND / (double)increment : 0;
+}
+
+static double bytes_of(__u64 increment)
+{
+	return increment ? NS_PER_SECOND * (1 << BYTE_SHIFT) / (double)increment : 0;
+}
+
+int datapath_paces(struct datapath *dp, unsigned service, struct datapath_paces *out, struct error *err)
+{
+	const struct policy *policy = &datapath_policies(dp)->policies[service];
+	bool bytes = policy->flags & POLICY_BYTES;
+	__u64 packet = policy->increment_ns, byte = policy->byte_increment, capacity = policy->capacity_increment;
+	__u64 *level = bytes ? &byte : &packet, now_ns = 0;
+
+	int failure = policy->flags & (POLICY_LEVEL | POLICY_MOVES) ? datapath_clock(dp, &now_ns, err) : 0;
+	if (failure)
+		return failure;
+	if (policy->flags & POLICY_LEVEL)
+		*level = increment_now(dp, dp->state->levels[service], *level, now_ns);
+	if (policy->flags & POLICY_MOVES)
+		capacity = increment_now(dp, dp->state->capacities[service].word, capacity, now_ns);
+	*out = (struct datapath_paces){.level_packets = packets_of(packet),
+	                               .level_bytes = bytes_of(byte),
+	                               .capacity_packets = bytes ? 0 : packets_of(capacity),
+	                               .capacity_bytes = bytes ? bytes_of(capacity) : 0};
+	return 0;
+}
