@@ -52,8 +52,19 @@ struct tally {
 	__u64 bytes; /* of the frames as they arrived */
 };
 
+/* When this CPU samples a request of a service next: once it has passed so many packets, or at a time. What comes
+ * before is only touched when it does. */
+struct sampler {
+	__u64 tat_ns; /* GCRA of the samples taken, in the samples' time */
+	__u64 last_ns;
+	__u64 last_packets;
+	__u64 at_packets;
+	__u64 by_ns; /* in the meter's time */
+};
+
 /* Per-CPU value of `tallies`, one a service. */
 struct service_tallies {
+	struct sampler sampler; /* here, since its end shares a cache line with the packets that passed */
 	struct tally outcomes[OUTCOMES];
 };
 
@@ -77,6 +88,7 @@ enum malformation {
 #define FEATURE_TENANTS  (1U << 4)
 #define FEATURE_TAGS     (1U << 5)
 #define FEATURE_LISTS    (1U << 6)
+#define FEATURE_RESPONSE (1U << 7) /* requests are sampled, and their replies timed */
 
 #define POLICY_OBSERVE  (1U << 0) /* decide and count, drop nothing */
 #define POLICY_GAUGED   (1U << 1) /* users have limits in bytes or connections */
@@ -84,6 +96,7 @@ enum malformation {
 #define POLICY_LEVEL    (1U << 3) /* the limit is a maximum: the level below it is in `levels` */
 #define POLICY_MOVES    (1U << 4) /* the capacity is a maximum: the one below it is in `capacities` */
 #define POLICY_BYTES    (1U << 5) /* both are in bytes */
+#define POLICY_RESPONSE (1U << 6) /* requests are sampled: the service is one that replies */
 
 /* Whose packets are counted together. A packet without what its kind asks for counts for its source address. */
 enum user_kind {
@@ -153,6 +166,7 @@ struct policy_slot {
 	__u64 allowed_tolerance_ns;
 	__u32 tenant_roots[2]; /* [ipv6]: the leaf at which the search for a source's tenant begins */
 	__u32 tenants;         /* which entry of the map `tenants` goes with this slot */
+	__u64 sample_gap_ns;   /* between two samples of a busy service on one CPU */
 } CACHE_ALIGNED;
 
 #define MALFORMED_PASSES (1U << 1)
@@ -441,4 +455,56 @@ struct list_filter {
 struct list_memory {
 	__u64 check;
 	__u64 word;
+};
+
+/* Response times ------------------------------------------------------------------------------------------------- */
+
+/* A request that waits for its reply: an entry of `samples`, a direct-mapped table in which a connection may
+ * take either half of a cache line. `flow` is its keyed hash above two bits of state; whoever swaps that word has the
+ * entry. */
+#define RESPONSE_SAMPLES 8192
+
+enum sample_kind {
+	SAMPLE_SYN, /* answered by a SYN-ACK: by the kernel, which says nothing of the application's response time */
+	SAMPLE_SEGMENT,  /* answered by bytes of the service's that come with an acknowledgement of it */
+	SAMPLE_DATAGRAM, /* answered by a datagram */
+};
+
+#define SAMPLE_WAITING    1ULL /* in the lowest bits of `flow` */
+#define SAMPLE_BUSY       2ULL /* the whole word: it is being written */
+#define SAMPLE_OVERDUE    3ULL /* counted as unanswered; a reply that comes all the same counts */
+#define SAMPLE_STATE_MASK 3ULL
+
+struct response_sample {
+	__u64 flow;  /* 0: free */
+	__u64 at_ns; /* CLOCK_MONOTONIC */
+	__u32 end;   /* TCP: the sequence number behind the request, which a reply acknowledges */
+	__u32 had; /* TCP: what the peer had of the service's bytes by then: a reply goes beyond, a resent one does not
+	            */
+	__u16 service;
+	__u8 kind; /* enum sample_kind */
+	__u8 reserved[5];
+};
+
+/* Unanswered for so long is overdue: what the daemon tells within two seconds. What it has not looked after for twice
+ * that long may be overwritten. */
+#define RESPONSE_OVERDUE_NS 1500000000ULL
+
+/* Buckets of response times in units of 4 us: 16 of a unit each, then 16 to each doubling, up to 17 s. */
+#define RESPONSE_UNIT_SHIFT 12
+#define RESPONSE_STEPS_BITS 4
+#define RESPONSE_STEPS      (1 << RESPONSE_STEPS_BITS)
+#define RESPONSE_UNITS_BITS 22
+#define RESPONSE_BUCKETS    ((RESPONSE_UNITS_BITS - RESPONSE_STEPS_BITS + 1) * RESPONSE_STEPS)
+
+/* One entry of `responses`, one a service. Shared by all CPUs: it is changed by samples and their replies alone, a
+ * thousand times a second at the most, and read without a system call. */
+struct service_responses {
+	__u64 requests;   /* sampled segments and datagrams */
+	__u64 connects;   /* sampled SYNs */
+	__u64 accepted;   /* of them answered */
+	__u64 unanswered; /* requests and SYNs that became overdue */
+	__u64 crowded;    /* requests that were not sampled because both their entries were taken */
+	__u64 sum_ns;     /* of all response times */
+	__u64 buckets[RESPONSE_BUCKETS];
 };

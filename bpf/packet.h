@@ -58,12 +58,13 @@ struct packet {
 	const void *transport; /* the header of a placed TCP or UDP packet; to be held against the frame's end again */
 	__u32 bytes;           /* of the whole frame */
 	__u32 fragment_id;
-	__u16 port;        /* destination port; of a protocol without ports, its number */
-	__u8 table;        /* enum port_table, or POLICY_STRAY_UNKNOWN */
-	__u8 ipv6;         /* 0 or 1 */
-	__u8 fragment;     /* enum packet_fragment */
-	__u8 malformation; /* of a malformed one */
-	__u8 reserved[2];  /* no byte of it is padding: two are compared whole */
+	__u16 port;            /* destination port; of a protocol without ports, its number */
+	__u8 table;            /* enum port_table, or POLICY_STRAY_UNKNOWN */
+	__u8 ipv6;             /* 0 or 1 */
+	__u8 fragment;         /* enum packet_fragment */
+	__u8 malformation;     /* of a malformed one */
+	__u16 transport_bytes; /* that the IP header speaks of, with the header at `transport`; the lowest 16 bits */
+			       /* no byte of it is padding: two are compared whole */
 };
 
 /* What is left of a frame: the bytes that may be read, and those that the IP header says are there. */
@@ -118,6 +119,7 @@ static __always_inline enum packet_kind parse_tcp(struct cursor *cursor, struct 
 	packet->table = PORTS_TCP;
 	packet->port = bpf_ntohs(tcp->dest);
 	packet->transport = tcp;
+	packet->transport_bytes = cursor->declared;
 	return PACKET_PLACED;
 }
 
@@ -135,6 +137,7 @@ static __always_inline enum packet_kind parse_udp(struct cursor *cursor, struct 
 	packet->table = PORTS_UDP;
 	packet->port = bpf_ntohs(udp->dest);
 	packet->transport = udp;
+	packet->transport_bytes = cursor->declared;
 	return PACKET_PLACED;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* The packet's way, top to bottom:
  *
- *     parse -> service -> allow/deny -> user -> meter -> capacity -> steer -> verdict
+ *     parse -> service -> allow/deny -> user -> meter -> capacity -> steer -> verdict (-> sample)
  *
  * Steering has its place between these lines, and costs nothing until it is there. */
 #include "vmlinux.h"
@@ -18,6 +18,7 @@
 #include "lists.h"
 #include "meter.h"
 #include "packet.h"
+#include "sample.h"
 #include "service.h"
 #include "state.h"
 #include "user.h"
@@ -80,8 +81,11 @@ int spillway(struct xdp_md *ctx)
 		return verdict_count(policy->service, OUTCOME_PASSED, packet.bytes);
 
 	user_identify(ctx, &state.live, judged_by, number, &packet, &user);
-	__u32 outcome = meter_judge(ctx, policy, number, &packet, &user);
-	return verdict_count(policy->service, outcome_under(outcome, policy->flags), packet.bytes);
+	__u32 outcome = outcome_under(meter_judge(ctx, policy, number, &packet, &user), policy->flags);
+	struct service_tallies *counted = verdict_tally(policy->service, outcome, packet.bytes);
+	if (FEATURE(FEATURE_RESPONSE) && policy->flags & POLICY_RESPONSE && outcome == OUTCOME_PASSED && counted)
+		sample_passed(ctx, &packet, policy->service, judged_by->sample_gap_ns, counted);
+	return verdict_action(outcome);
 }
 
 /* Tells user space the time that the meter goes by; called by a test run alone, never attached. */

@@ -30,7 +30,7 @@ static __always_inline __u32 outcome_under(__u32 outcome, __u32 flags)
 	                                                            : outcome;
 }
 
-static __always_inline int verdict_count(__u32 service, __u32 outcome, __u32 bytes)
+static __always_inline struct service_tallies *verdict_tally(__u32 service, __u32 outcome, __u32 bytes)
 {
 	struct service_tallies *counted = bpf_map_lookup_elem(&tallies, &service);
 
@@ -38,7 +38,18 @@ static __always_inline int verdict_count(__u32 service, __u32 outcome, __u32 byt
 		counted->outcomes[outcome].packets++;
 		counted->outcomes[outcome].bytes += bytes;
 	}
+	return counted;
+}
+
+static __always_inline int verdict_action(__u32 outcome)
+{
 	return outcome >= OUTCOME_SPILLED && outcome < OUTCOME_SHADOW ? XDP_DROP : (int)action_passed;
+}
+
+static __always_inline int verdict_count(__u32 service, __u32 outcome, __u32 bytes)
+{
+	verdict_tally(service, outcome, bytes);
+	return verdict_action(outcome);
 }
 
 /* A packet that cannot be parsed has no user and no service: it counts for `other`, and by what is wrong with it. */

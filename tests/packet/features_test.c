@@ -381,16 +381,31 @@ static void test_a_level_ends_with_its_service(void **state)
 /* The program that is loaded can do what the configuration uses, and no more. */
 static void test_features_follow_the_configuration(void **state)
 {
+	static const struct {
+		const char *key;
+		uint32_t features;
+	} cases[] = {
+		{"", 0},
+		{", capacity: 10", FEATURE_CAPACITY},
+		{", limit: {bytes_per_second: 1kB}", FEATURE_GAUGES},
+		{", adaptive: {minimum: 1, maximum: 2}", FEATURE_LEVELS | FEATURE_CAPACITY},
+		{", replies: true", FEATURE_RESPONSE},
+		{"", 0},
+	};
+	char services[256];
 	(void)state;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		bool replies = cases[i].features & FEATURE_RESPONSE;
+		snprintf(services, sizeof(services), ENFORCE "  - {name: dns, protocol: udp, ports: [53]%s%s}\n",
+		         cases[i].key, replies ? "" : ", replies: false");
+		begin(services);
+		assert_int_equal(world.datapath->features, cases[i].features);
+	}
+	/* A service that is silent about it is one that replies, unless its protocol has no replies that we know of. */
 	begin(ENFORCE "  - {name: dns, protocol: udp, ports: [53]}\n");
-	assert_int_equal(world.datapath->features, 0);
-	begin(ENFORCE "  - {name: dns, protocol: udp, ports: [53], capacity: 10}\n");
-	assert_int_equal(world.datapath->features, FEATURE_CAPACITY);
-	begin(ENFORCE "  - {name: dns, protocol: udp, ports: [53], limit: {bytes_per_second: 1kB}}\n");
-	assert_int_equal(world.datapath->features, FEATURE_GAUGES);
-	begin(ENFORCE "  - {name: dns, protocol: udp, ports: [53], adaptive: {minimum: 1, maximum: 2}}\n");
-	assert_int_equal(world.datapath->features, FEATURE_LEVELS | FEATURE_CAPACITY);
-	begin(ENFORCE "  - {name: dns, protocol: udp, ports: [53]}\n");
+	assert_int_equal(world.datapath->features, FEATURE_RESPONSE);
+	begin(ENFORCE "  - {name: signalling, protocol: sctp, ports: [53]}\n");
 	assert_int_equal(world.datapath->features, 0);
 }
 

@@ -102,6 +102,7 @@ struct config_service {
 	double capacity_pps; /* of the service as a whole (adaptive.bytes: in bytes); 0: no limit */
 	struct config_adaptive adaptive;
 	bool level_held, capacity_held; /* an override stands where the controller's would */
+	bool replies;                   /* it answers what it is asked, so that its response time can be measured */
 	enum config_kind user_kind;
 	uint16_t payload_offset;  /* of CONFIG_PAYLOAD, from the end of the UDP header */
 	uint8_t payload_bytes;    /* 1 to CONFIG_PAYLOAD_BYTES_MAX */

@@ -379,6 +379,16 @@ static void read_adaptive(struct reading *reading, const yaml_node_t *node, void
 	adaptive_read(reading, node, &into->adaptive);
 }
 
+static void read_replies(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	static const struct schema_word words[] = {{"true", true}, {"false", false}, {0}};
+	struct service_reading *into = target;
+	int replies;
+
+	if (schema_read_word(reading, node, words, &replies))
+		into->service->replies = replies;
+}
+
 static void read_service_mode(struct reading *reading, const yaml_node_t *node, void *target)
 {
 	struct service_reading *into = target;
@@ -407,17 +417,12 @@ static void check_ports_fit(struct reading *reading, const yaml_node_t *node, co
 static void read_service(struct reading *reading, const yaml_node_t *node, struct service_reading *into)
 {
 	static const struct schema_key keys[] = {
-		{"name", read_name, true},
-		{"protocol", read_protocol, true},
-		{"ports", read_ports, false},
-		{"destinations", read_destinations, false},
-		{"user", read_user, false},
-		{"limit", read_limit, false},
-		{"mode", read_service_mode, false},
-		{"adaptive", read_adaptive, false},
-		{"class", read_class, false},
-		{"capacity", read_capacity, false},
-		{0},
+		{"name", read_name, true},          {"protocol", read_protocol, true},
+		{"ports", read_ports, false},       {"destinations", read_destinations, false},
+		{"user", read_user, false},         {"limit", read_limit, false},
+		{"mode", read_service_mode, false}, {"adaptive", read_adaptive, false},
+		{"class", read_class, false},       {"capacity", read_capacity, false},
+		{"replies", read_replies, false},   {0},
 	};
 	static const struct schema schema = {"a service", keys};
 	size_t faults_before = reading->faults->count;
@@ -426,6 +431,7 @@ static void read_service(struct reading *reading, const yaml_node_t *node, struc
 	into->service->user_ipv4_length = 32;
 	into->service->user_ipv6_length = 64;
 	into->service->class = CONFIG_NORMAL;
+	into->service->replies = true;
 	schema_read(reading, node, &schema, into);
 	if (node->type == YAML_MAPPING_NODE)
 		check_ports_fit(reading, node, into);

@@ -68,6 +68,20 @@ static void set_paces(json_t *document, const struct datapath_paces *paces)
 	json_object_set_new(document, "capacity_bytes_per_second", pace_number(paces->capacity_bytes));
 }
 
+static json_t *milliseconds(double seconds)
+{
+	return isnan(seconds) ? json_null() : json_real(seconds * 1e3);
+}
+
+static json_t *response_document(const struct daemon *daemon, unsigned number)
+{
+	struct signals_histogram times;
+
+	signals_histogram(daemon->signals, number, &times);
+	return json_pack("{s:o,s:o,s:I,s:I}", "p50", milliseconds(times.p50_s), "p99", milliseconds(times.p99_s),
+	                 "sampled", (json_int_t)times.requests, "unanswered", (json_int_t)times.unanswered);
+}
+
 static json_t *service_document(struct daemon *daemon, unsigned number, struct error *err)
 {
 	const struct policy *policy = &datapath_policies(daemon->datapath)->policies[number];
@@ -87,7 +101,7 @@ static json_t *service_document(struct daemon *daemon, unsigned number, struct e
 	json_object_set_new(document, "packets_per_second", json_real(observed.packets_per_second));
 	set_paces(document, &observed.paces);
 	json_object_set_new(document, "active_users", json_integer((json_int_t)observed.active_users));
-	json_object_set_new(document, "response_milliseconds", json_pack("{s:n,s:n}", "p50", "p99"));
+	json_object_set_new(document, "response_milliseconds", response_document(daemon, number));
 	return document;
 }
 
@@ -172,6 +186,11 @@ static json_t *features_document(const struct daemon *daemon)
 		json_array_append_new(
 			features,
 			feature("tags", tags.on, "applications can name the users of their connections", tags.why));
+	struct signals_feature signals[SIGNALS_FEATURES_MAX];
+	size_t signals_count = signals_features(daemon->signals, signals);
+	for (size_t i = 0; i < signals_count; i++)
+		json_array_append_new(features,
+		                      feature(signals[i].name, signals[i].on, signals[i].why, signals[i].why));
 	return features;
 }
 

@@ -278,6 +278,7 @@ static void on_tick(evutil_socket_t fd, short what, void *argument)
 		log_error("%s", err.text);
 	if (observer_tick(daemon->observer, now_s, &err) < 0)
 		log_error("%s", err.text);
+	signals_tick(daemon->signals, now_s);
 	if (daemon->aged_s && now_s - daemon->aged_s < DATAPATH_AGE_S)
 		return;
 	daemon->aged_s = now_s;
@@ -337,7 +338,8 @@ static int open_datapath(struct daemon *daemon, struct error *err)
 	if (failure)
 		return failure;
 	datapath_drop_strangers(daemon->datapath);
-	return observer_new(&daemon->observer, daemon->datapath, err);
+	failure = signals_new(&daemon->signals, daemon->datapath, err);
+	return failure ? failure : observer_new(&daemon->observer, daemon->datapath, err);
 }
 
 static struct event *timer_new(struct daemon *daemon, event_callback_fn callback)
@@ -363,11 +365,11 @@ static struct event *signal_new(struct daemon *daemon, int number, event_callbac
  * leaves a whole state or none. */
 static int catch_signals(struct daemon *daemon, struct error *err)
 {
-	daemon->signals[0] = signal_new(daemon, SIGTERM, on_stop);
-	daemon->signals[1] = signal_new(daemon, SIGINT, on_stop);
-	daemon->signals[2] = signal_new(daemon, SIGHUP, on_reload);
-	for (size_t i = 0; i < sizeof(daemon->signals) / sizeof(*daemon->signals); i++)
-		if (!daemon->signals[i])
+	daemon->caught[0] = signal_new(daemon, SIGTERM, on_stop);
+	daemon->caught[1] = signal_new(daemon, SIGINT, on_stop);
+	daemon->caught[2] = signal_new(daemon, SIGHUP, on_reload);
+	for (size_t i = 0; i < sizeof(daemon->caught) / sizeof(*daemon->caught); i++)
+		if (!daemon->caught[i])
 			return error_set(err, -ENOMEM, "signals: cannot catch them");
 	return 0;
 }
@@ -455,6 +457,7 @@ int daemon_run(const struct daemon_options *options)
 		log_error("%s", err.text);
 
 	observer_free(daemon.observer);
+	signals_free(daemon.signals);
 	bool opened = daemon.datapath != NULL;
 	datapath_close(daemon.datapath);
 	if (opened && (!kept || (!failure && options->detach_on_exit))) {
@@ -463,9 +466,9 @@ int daemon_run(const struct daemon_options *options)
 	} else if (!failure) {
 		log_notice("stopped; shedding goes on in the kernel, 'spillway unload' ends it");
 	}
-	for (size_t i = 0; i < sizeof(daemon.signals) / sizeof(*daemon.signals); i++)
-		if (daemon.signals[i])
-			event_free(daemon.signals[i]);
+	for (size_t i = 0; i < sizeof(daemon.caught) / sizeof(*daemon.caught); i++)
+		if (daemon.caught[i])
+			event_free(daemon.caught[i]);
 	if (daemon.loop)
 		event_base_free(daemon.loop);
 	events_free(daemon.events);

@@ -10,6 +10,7 @@
 #include "datapath/datapath.h"
 #include "observe/events.h"
 #include "observe/observer.h"
+#include "observe/signals.h"
 
 #define DAEMON_OVERRIDES_MAX 256
 
@@ -37,10 +38,11 @@ struct daemon {
 	struct config *config;
 	struct datapath *datapath;
 	struct observer *observer;
+	struct signals *signals;
 	struct events *events; /* there before anything that tells, and after it */
 	struct event_base *loop;
 	struct server *server;
-	struct event *signals[3];
+	struct event *caught[3]; /* SIGTERM, SIGINT, SIGHUP */
 	struct override overrides[DAEMON_OVERRIDES_MAX];
 	size_t overrides_count;
 	double started_s; /* monotonic */

@@ -2,6 +2,7 @@
 #include "daemon/metrics.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdio_ext.h>
@@ -152,6 +153,57 @@ static void write_heaviest_users(struct scrape *scrape, unsigned number)
 	}
 }
 
+/* A histogram's series have a family's name with an ending. */
+static void write_response(struct scrape *scrape, unsigned number)
+{
+	struct signals_histogram times;
+	const char *service = scrape->names[number], *family = scrape->family;
+	char name[64], bound[32];
+
+	signals_histogram(scrape->daemon->signals, number, &times);
+	if (!times.measured)
+		return;
+	snprintf(name, sizeof(name), "%s_bucket", family);
+	scrape->family = name;
+	for (unsigned i = 0; i < SIGNALS_BOUNDS; i++) {
+		snprintf(bound, sizeof(bound), "%.9g", signals_bound_s(i));
+		count(scrape, times.within[i], "service", service, "le", bound, NULL);
+	}
+	count(scrape, times.count, "service", service, "le", "+Inf", NULL);
+	snprintf(name, sizeof(name), "%s_count", family);
+	count(scrape, times.count, "service", service, NULL);
+	snprintf(name, sizeof(name), "%s_sum", family);
+	gauge(scrape, times.sum_s, "service", service, NULL);
+	scrape->family = family;
+}
+
+static void write_requests(struct scrape *scrape, unsigned number)
+{
+	struct signals_histogram times;
+
+	signals_histogram(scrape->daemon->signals, number, &times);
+	if (times.measured)
+		count(scrape, times.requests, "service", scrape->names[number], NULL);
+}
+
+static void write_unanswered(struct scrape *scrape, unsigned number)
+{
+	struct signals_histogram times;
+
+	signals_histogram(scrape->daemon->signals, number, &times);
+	if (times.measured)
+		count(scrape, times.unanswered, "service", scrape->names[number], NULL);
+}
+
+static void write_pressure(struct scrape *scrape)
+{
+	for (int resource = 0; resource < PRESSURES; resource++) {
+		double share = signals_pressure(scrape->daemon->signals, (enum pressure_resource)resource);
+		if (!isnan(share))
+			gauge(scrape, share, "resource", pressure_names[resource], NULL);
+	}
+}
+
 static void write_malformed(struct scrape *scrape)
 {
 	for (int why = 0; why < MALFORMATIONS; why++)
@@ -207,6 +259,13 @@ static const struct family {
          NULL},
 	{"spillway_user_packets_per_second", "gauge", "Rates of the heaviest users of each service.",
          write_heaviest_users, NULL},
+	{"spillway_response_seconds", "histogram", "Response times of sampled requests, as the kernel saw them.",
+         write_response, NULL},
+	{"spillway_requests_sampled_total", "counter", "Requests whose replies were waited for.", write_requests, NULL},
+	{"spillway_requests_unanswered_total", "counter",
+         "Sampled requests and connection attempts that had no reply within 1.5 s.", write_unanswered, NULL},
+	{"spillway_pressure_ratio", "gauge", "Share of the time that something was held up for want of the resource.",
+         NULL, write_pressure},
 	{"spillway_malformed_packets_total", "counter", "Packets that could not be parsed, by what is wrong with them.",
          NULL, write_malformed},
 	{"spillway_list_entries", "gauge", "Prefixes on the lists.", NULL, write_list_entries},

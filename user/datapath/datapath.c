@@ -135,7 +135,12 @@ static int map_memory(struct datapath *dp, struct error *err)
 	dp->overflows =
 		map_shared(dp->skeleton->maps.meter_overflows, page_round(dp->sets * sizeof(struct set_overflow)));
 	dp->lists.filter = map_shared(dp->skeleton->maps.list_filters, page_round(sizeof(struct list_filter)));
-	if (!dp->catalogues || !dp->table || !dp->details || !dp->overflows || !dp->lists.filter)
+	dp->responses =
+		map_shared(dp->skeleton->maps.responses, page_round(SERVICES_MAX * sizeof(struct service_responses)));
+	dp->samples =
+		map_shared(dp->skeleton->maps.samples, page_round(RESPONSE_SAMPLES * sizeof(struct response_sample)));
+	if (!dp->responses || !dp->samples || !dp->catalogues || !dp->table || !dp->details || !dp->overflows ||
+	    !dp->lists.filter)
 		return error_set(err, -ENOMEM, "kernel maps: cannot map them into memory: %s", strerror(errno));
 	return 0;
 }
@@ -246,12 +251,15 @@ void datapath_close(struct datapath *dp)
 	unmap(dp->table, dp->sets * sizeof(struct meter_set));
 	unmap(dp->details, dp->sets * sizeof(struct set_details));
 	unmap(dp->overflows, dp->sets * sizeof(struct set_overflow));
+	unmap(dp->responses, SERVICES_MAX * sizeof(struct service_responses));
+	unmap(dp->samples, RESPONSE_SAMPLES * sizeof(struct response_sample));
 	unmap(dp->lists.filter, sizeof(struct list_filter));
 	lists_release(dp);
 	for (size_t i = 0; i < dp->links_count; i++)
 		if (dp->link_fds[i] >= 0)
 			close(dp->link_fds[i]);
 	tags_close(&dp->tags);
+	response_close(dp);
 	spillway_bpf__destroy(dp->skeleton);
 	if (dp->lock >= 0)
 		close(dp->lock);
@@ -352,6 +360,8 @@ int datapath_apply(struct datapath *dp, const struct config *config, struct erro
 	if (!failure)
 		image->features |=
 			dp->features & FEATURE_LISTS; /* they follow what is on them, not the configuration */
+	if (!failure && image->features & FEATURE_RESPONSE && !response_load(dp))
+		image->features &= ~FEATURE_RESPONSE;
 	bool newly_gauged = !failure && image->features & ~dp->features & FEATURE_GAUGES;
 	/* While either policy may count, the program can do what both use. */
 	if (!failure && image->features & ~dp->features)
@@ -388,6 +398,7 @@ int datapath_apply(struct datapath *dp, const struct config *config, struct erro
 		log_warning("%s: the program keeps what the configuration no longer uses, and costs as before",
 		            err->text);
 	tags_apply(dp, &config->tags);
+	response_follow(dp);
 	return 0;
 }
 
@@ -401,32 +412,45 @@ const struct catalogue_slot *datapath_catalogue(const struct datapath *dp)
 	return &dp->catalogues[LIVE_CLASSIFIER_SLOT(dp->state->live.active)];
 }
 
-static int read_percpu(const struct bpf_map *map, unsigned key, size_t tallies, struct tally *out, struct error *err)
+static int read_malformation(const struct datapath *dp, unsigned why, struct tally *out, struct error *err)
 {
 	size_t cpus = (size_t)libbpf_num_possible_cpus();
-	_cleanup_free_ struct tally *values = calloc(cpus * tallies, sizeof(*values));
+	_cleanup_free_ struct tally *values = calloc(cpus, sizeof(*values));
 	if (!values)
 		return error_set(err, -ENOMEM, "counters: no memory");
-	if (bpf_map_lookup_elem(bpf_map__fd(map), &key, values) < 0)
-		return error_set(err, -errno, "counters %u: cannot read: %s", key, strerror(errno));
+	if (bpf_map_lookup_elem(bpf_map__fd(dp->skeleton->maps.malformations), &why, values) < 0)
+		return error_set(err, -errno, "malformed packets %u: cannot read: %s", why, strerror(errno));
 
-	memset(out, 0, tallies * sizeof(*out));
-	for (size_t i = 0; i < cpus * tallies; i++) {
-		out[i % tallies].packets += values[i].packets;
-		out[i % tallies].bytes += values[i].bytes;
+	*out = (struct tally){0};
+	for (size_t cpu = 0; cpu < cpus; cpu++) {
+		out->packets += values[cpu].packets;
+		out->bytes += values[cpu].bytes;
 	}
 	return 0;
 }
 
 int datapath_read_tallies(struct datapath *dp, unsigned service, struct service_tallies *out, struct error *err)
 {
-	return read_percpu(dp->skeleton->maps.tallies, service, OUTCOMES, out->outcomes, err);
+	size_t cpus = (size_t)libbpf_num_possible_cpus();
+	_cleanup_free_ struct service_tallies *values = calloc(cpus, sizeof(*values));
+	if (!values)
+		return error_set(err, -ENOMEM, "counters: no memory");
+	if (bpf_map_lookup_elem(bpf_map__fd(dp->skeleton->maps.tallies), &service, values) < 0)
+		return error_set(err, -errno, "counters %u: cannot read: %s", service, strerror(errno));
+
+	memset(out, 0, sizeof(*out));
+	for (size_t cpu = 0; cpu < cpus; cpu++)
+		for (int outcome = 0; outcome < OUTCOMES; outcome++) {
+			out->outcomes[outcome].packets += values[cpu].outcomes[outcome].packets;
+			out->outcomes[outcome].bytes += values[cpu].outcomes[outcome].bytes;
+		}
+	return 0;
 }
 
 int datapath_read_malformations(struct datapath *dp, struct tally out[MALFORMATIONS], struct error *err)
 {
 	for (unsigned why = 0; why < MALFORMATIONS; why++) {
-		int failure = read_percpu(dp->skeleton->maps.malformations, why, 1, &out[why], err);
+		int failure = read_malformation(dp, why, &out[why], err);
 		if (failure)
 			return failure;
 	}

@@ -70,6 +70,17 @@ struct datapath_tags {
 };
 struct datapath_tags datapath_tags(const struct datapath *dp);
 
+/* Response times as the kernel measures them: one entry a service, and the requests that wait for their replies. Live
+ * and shared with the kernel. */
+struct datapath_responses {
+	bool used;       /* a service is to be timed */
+	bool on;         /* replies are met on every interface */
+	const char *why; /* not; valid until the next change */
+	struct service_responses *services;
+	struct response_sample *samples; /* RESPONSE_SAMPLES */
+};
+struct datapath_responses datapath_responses(const struct datapath *dp);
+
 /* The policy and the names that count now. Valid until the next change. */
 const struct policy_slot *datapath_policies(const struct datapath *dp);
 const struct catalogue_slot *datapath_catalogue(const struct datapath *dp);

@@ -14,6 +14,11 @@ DEFINE_CLEANUP(struct image, image_free)
 #define NS_PER_SECOND 1e9
 #define UNLIMITED_NS  (1ULL << 46) /* a tolerance that no TAT reaches */
 
+/* Between two samples of a busy service on one CPU: a millisecond, and longer where many services share what sampling
+ * may cost altogether: 50,000 samples a second, half a percent of a CPU. */
+#define SAMPLE_GAP_NS   1000000
+#define SAMPLE_SHARE_NS 20000
+
 int catalogue_find(const struct catalogue_slot *catalogue, const char *name)
 {
 	for (int number = 0; number < SERVICES_MAX; number++)
@@ -140,6 +145,21 @@ static void policy_set_kind(struct policy *policy, const struct config_service *
 	mask_set(policy->payload_mask, 8U * service->payload_bytes);
 }
 
+/* Whether requests of the service are sampled, and their replies timed. */
+static bool service_is_timed(const struct config_service *service)
+{
+	return service->replies && (service->protocol == CONFIG_TCP || service->protocol == CONFIG_UDP);
+}
+
+static __u64 sample_gap(const struct config *config)
+{
+	__u64 timed = 0;
+
+	for (size_t i = 0; i < config->services_count; i++)
+		timed += service_is_timed(&config->services[i]);
+	return timed * SAMPLE_SHARE_NS > SAMPLE_GAP_NS ? timed * SAMPLE_SHARE_NS : SAMPLE_GAP_NS;
+}
+
 static void policy_fill(struct policy *policy, const struct config_service *service, __u32 number,
                         const struct image_context *context)
 {
@@ -154,6 +174,7 @@ static void policy_fill(struct policy *policy, const struct config_service *serv
 	if (service->adaptive.on)
 		policy->flags |=
 			(service->level_held ? 0 : POLICY_LEVEL) | (service->adaptive.bytes ? POLICY_BYTES : 0);
+	policy->flags |= service_is_timed(service) ? POLICY_RESPONSE : 0;
 	mask_set(policy->user_mask[0], 96U + service->user_ipv4_length);
 	mask_set(policy->user_mask[1], service->user_ipv6_length);
 	policy_set_limit(policy, &service->limit.packets, context->jiffy_ns);
@@ -203,6 +224,8 @@ __u32 image_features(const struct config *config)
 			features |= FEATURE_TAGS;
 		if (service->user_kind == CONFIG_TENANT)
 			features |= FEATURE_TENANTS;
+		if (service_is_timed(service))
+			features |= FEATURE_RESPONSE;
 	}
 	return features;
 }
@@ -235,9 +258,10 @@ int image_compile(const struct config *config, const struct image_context *conte
 		*stray = *tightest_policy(config, image, table);
 		stray->service = SERVICE_OTHER;
 		stray->kind = USER_SOURCE;
-		stray->flags &= ~(POLICY_CAPACITY | POLICY_MOVES | POLICY_LEVEL | POLICY_BYTES);
+		stray->flags &= ~(POLICY_CAPACITY | POLICY_MOVES | POLICY_LEVEL | POLICY_BYTES | POLICY_RESPONSE);
 		stray->seed = (POLICY_STRAY(table) + 1) * context->service_key;
 	}
+	image->policies.sample_gap_ns = sample_gap(config);
 	policies_set_lists(&image->policies, config, context->jiffy_ns);
 	if (config->malformed == CONFIG_MALFORMED_PASS)
 		image->policies.malformed_flags = MALFORMED_PASSES;

@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "bpf/abi.h"
+#include "bpf/response.skel.h"
 #include "bpf/spillway.skel.h"
 #include "bpf/tag.skel.h"
 #include "datapath/datapath.h"
@@ -23,6 +24,17 @@ struct tags {
 	int link_fds[TAG_PROGRAMS]; /* -1: not attached */
 	struct config_tags config;  /* what it was made for */
 	struct error why;           /* why it is off */
+};
+
+/* The program that meets replies on their way out, on every device that has the packet path's. */
+struct responder {
+	struct response_bpf *skeleton; /* NULL: off */
+	struct {
+		unsigned device;
+		int fd; /* the link; -1 where it is a filter of a qdisc */
+	} attached[CONFIG_INTERFACES_MAX];
+	size_t attached_count;
+	struct error why; /* empty where it is on, and everywhere */
 };
 
 /* The lists: what is known of the trie without reading it. */
@@ -56,6 +68,8 @@ struct datapath {
 	struct meter_set *table;
 	struct set_details *details;
 	struct set_overflow *overflows;
+	struct service_responses *responses;
+	struct response_sample *samples;
 
 	struct lists lists;
 
@@ -65,11 +79,13 @@ struct datapath {
 	size_t links_count;
 
 	struct tags tags;
+	struct responder responder;
 };
 
 DEFINE_CLEANUP(struct datapath, datapath_close)
 DEFINE_CLEANUP(struct spillway_bpf, spillway_bpf__destroy)
 DEFINE_CLEANUP(struct tag_bpf, tag_bpf__destroy)
+DEFINE_CLEANUP(struct response_bpf, response_bpf__destroy)
 
 /* Loads the programs with `features` and what else `*dp` says, adopting or making the pinned maps, and puts them in the
  * place of those that were there, under every link. On failure the old ones stay. */
@@ -100,3 +116,20 @@ void tags_close(struct tags *tags);
 
 /* The name of the pin of a program's link. */
 const char *tags_link_name(enum tag_program program);
+
+/* Loads the program that meets replies, unless it is there. False where the kernel refuses it: then no request is to be
+ * sampled. */
+bool response_load(struct datapath *dp);
+
+/* Puts it on the devices that have the packet path's program, and takes it off all others: to be called whenever those
+ * or the features change. */
+void response_follow(struct datapath *dp);
+
+/* Pins again the links that somebody has removed the pins of. Returns how many, or -errno. */
+int response_keep_pins(struct datapath *dp, struct error *err);
+
+/* Lets go of everything, and leaves it at work. */
+void response_close(struct datapath *dp);
+
+/* Takes the program off a device, where the pin called `name` says that it is there. */
+void response_unpin(const char *dir, const char *name);

@@ -155,6 +155,7 @@ int datapath_attach(struct datapath *dp, const char *name, struct error *err)
 	link->index = device;
 	link->generic = attached_generic(device);
 	link->since_s = time(NULL);
+	response_follow(dp);
 	return 0;
 }
 
@@ -186,6 +187,7 @@ void datapath_detach(struct datapath *dp, const char *name)
 		dp->links_count--;
 		dp->links[i] = dp->links[dp->links_count];
 		dp->link_fds[i] = dp->link_fds[dp->links_count];
+		response_follow(dp);
 		return;
 	}
 }
@@ -204,6 +206,8 @@ bool datapath_drop_stale_links(struct datapath *dp)
 		link_drop(dp, i);
 		dropped = true;
 	}
+	if (dropped)
+		response_follow(dp);
 	return dropped;
 }
 
@@ -248,6 +252,7 @@ static void unload_one(const char *dir, const char *name, void *argument)
 		if (fd >= 0)
 			bpf_link_detach(fd);
 	}
+	response_unpin(dir, name);
 	unlink(path);
 }
 

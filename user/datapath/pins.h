@@ -14,6 +14,9 @@
 #define PIN_TAG_SOCKETS     "tag_sockets" /* bpf/tag.bpf.c */
 #define PIN_TAG_LINK_PREFIX "tag_link_"
 
+#define PIN_RESPONSE_LINK_PREFIX   "response_link_"   /* + the device's index */
+#define PIN_RESPONSE_FILTER_PREFIX "response_filter_" /* the same; a program, where the kernel has no such links */
+
 /* Makes sure that `dir` is a directory on bpffs (mounts /sys/fs/bpf when it is not), ours and closed to others, and
  * locks it. Returns the descriptor that holds the lock, or -errno: -EBUSY where another process holds it. */
 int pins_lock(const char *dir, struct error *err);

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "observe/signals.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "observe/response_times.h"
+
+#define WINDOW_S        5.0  /* of the percentiles that are shown: the last whole one, and this one so far */
+#define SWEEP_S         0.05 /* more often nothing is looked for that is overdue */
+#define PRESSURE_LOOK_S 0.5
+
+/* The counters of a service as they were seen last. */
+struct seen_responses {
+	double read_s;
+	__u64 requests, unanswered, overflows;
+	__u64 buckets[RESPONSE_BUCKETS];
+};
+
+/* The counters of a service as the last window and this one began. */
+struct shown_responses {
+	__u64 before[2][RESPONSE_BUCKETS];
+};
+
+struct signals {
+	struct datapath *dp;
+	struct pressure *pressure;
+	double swept_s, looked_s, window_s;
+	struct seen_responses *seen[SERVICES_MAX];   /* made when first needed */
+	struct shown_responses *shown[SERVICES_MAX]; /* likewise */
+};
+
+DEFINE_CLEANUP(struct signals, signals_free)
+
+int signals_new(struct signals **out, struct datapath *dp, struct error *err)
+{
+	_cleanup_(signals_freep) struct signals *signals = calloc(1, sizeof(*signals));
+	if (!signals)
+		return error_set(err, -ENOMEM, "signals: no memory");
+	signals->dp = dp;
+	int failure = pressure_new(&signals->pressure, NULL, err);
+	if (failure)
+		return failure;
+	*out = TAKE_PTR(signals);
+	return 0;
+}
+
+void signals_free(struct signals *signals)
+{
+	if (!signals)
+		return;
+	for (size_t i = 0; i < SERVICES_MAX; i++) {
+		free(signals->seen[i]);
+		free(signals->shown[i]);
+	}
+	pressure_free(signals->pressure);
+	free(signals);
+}
+
+/* Whether a service is timed now: what lies in its entry otherwise is of earlier times. */
+static bool is_measured(const struct signals *signals, unsigned service)
+{
+	return service < SERVICES_MAX && datapath_responses(signals->dp).on &&
+	       datapath_policies(signals->dp)->policies[service].flags & POLICY_RESPONSE;
+}
+
+/* Requests that have waited too long. Whoever swaps the word counts: a reply may come at this moment. */
+static void sweep(struct signals *signals, double now_s)
+{
+	struct datapath_responses responses = datapath_responses(signals->dp);
+	__u64 now_ns = (__u64)(now_s * 1e9);
+
+	for (size_t i = 0; i < RESPONSE_SAMPLES; i++) {
+		struct response_sample *sample = &responses.samples[i];
+		__u64 flow = __atomic_load_n(&sample->flow, __ATOMIC_ACQUIRE), at_ns = sample->at_ns;
+		unsigned service = sample->service;
+		if ((flow & SAMPLE_STATE_MASK) != SAMPLE_WAITING || service >= SERVICES_MAX ||
+		    now_ns < at_ns + RESPONSE_OVERDUE_NS)
+			continue;
+		if (__sync_bool_compare_and_swap(&sample->flow, flow, flow | SAMPLE_OVERDUE))
+			__atomic_fetch_add(&responses.services[service].unanswered, 1, __ATOMIC_RELAXED);
+	}
+}
+
+/* A new window of what is shown begins. */
+static void turn_window(struct signals *signals)
+{
+	const struct service_responses *services = datapath_responses(signals->dp).services;
+
+	for (unsigned service = 0; service < SERVICES_MAX; service++) {
+		struct shown_responses **shown = &signals->shown[service];
+		if (!is_measured(signals, service))
+			continue;
+		if (!*shown)
+			*shown = calloc(1, sizeof(**shown));
+		if (!*shown)
+			continue;
+		memcpy((*shown)->before[0], (*shown)->before[1], sizeof((*shown)->before[0]));
+		memcpy((*shown)->before[1], services[service].buckets, sizeof((*shown)->before[1]));
+	}
+}
+
+void signals_tick(struct signals *signals, double now_s)
+{
+	if (now_s - signals->swept_s >= SWEEP_S) {
+		signals->swept_s = now_s;
+		sweep(signals, now_s);
+	}
+	if (now_s - signals->looked_s >= PRESSURE_LOOK_S) {
+		signals->looked_s = now_s;
+		pressure_look(signals->pressure, now_s);
+	}
+	if (now_s - signals->window_s >= WINDOW_S) {
+		signals->window_s = now_s;
+		turn_window(signals);
+	}
+}
+
+static void read_responses(const struct service_responses *now, struct seen_responses *seen,
+                           struct service_signals *out)
+{
+	__u64 buckets[RESPONSE_BUCKETS];
+	__u64 requests = now->requests, unanswered = now->unanswered;
+
+	out->responses = (unsigned)response_buckets_since(now->buckets, seen->buckets, buckets);
+	out->requests = (unsigned)(requests - seen->requests);
+	out->unanswered = (unsigned)(unanswered - seen->unanswered);
+	out->response_p50_s = response_percentile_s(buckets, 0.50);
+	out->response_p99_s = response_percentile_s(buckets, 0.99);
+	out->replies = now->sum_ns > 0;
+	seen->requests = requests;
+	seen->unanswered = unanswered;
+	memcpy(seen->buckets, now->buckets, sizeof(seen->buckets));
+}
+
+void signals_read(struct signals *signals, unsigned service, double now_s, struct service_signals *out)
+{
+	*out = (struct service_signals){
+		.response_p50_s = NAN, .response_p99_s = NAN, .host_pressure = pressure_most(signals->pressure)};
+	if (service >= SERVICES_MAX)
+		return;
+	struct seen_responses **seen = &signals->seen[service];
+	if (!*seen)
+		*seen = calloc(1, sizeof(**seen));
+	if (!*seen)
+		return;
+	bool first = (*seen)->read_s <= 0;
+	out->elapsed_s = first ? 0 : now_s - (*seen)->read_s;
+	out->measured = is_measured(signals, service);
+	read_responses(&datapath_responses(signals->dp).services[service], *seen, out);
+	(*seen)->read_s = now_s;
+	out->fresh = !first && out->elapsed_s > 0 && out->elapsed_s <= SIGNALS_STALE_S;
+	if (out->fresh && out->measured)
+		return;
+	out->requests = out->responses = out->unanswered = 0;
+	out->response_p50_s = out->response_p99_s = NAN;
+}
+
+double signals_bound_s(unsigned i)
+{
+	return response_bucket_floor_s((i + 1) * RESPONSE_STEPS);
+}
+
+void signals_histogram(const struct signals *signals, unsigned service, struct signals_histogram *out)
+{
+	*out = (struct signals_histogram){.p50_s = NAN, .p99_s = NAN};
+	if (service >= SERVICES_MAX)
+		return;
+	const struct service_responses *now = &datapath_responses(signals->dp).services[service];
+	const struct shown_responses *shown = signals->shown[service];
+	__u64 lately[RESPONSE_BUCKETS];
+
+	out->measured = is_measured(signals, service);
+	out->requests = now->requests;
+	out->unanswered = now->unanswered;
+	out->sum_s = (double)now->sum_ns / 1e9;
+	for (unsigned i = 0; i < RESPONSE_BUCKETS; i++) {
+		out->count += now->buckets[i];
+		if ((i + 1) % RESPONSE_STEPS == 0 && i / RESPONSE_STEPS < SIGNALS_BOUNDS)
+			out->within[i / RESPONSE_STEPS] = out->count;
+	}
+	if (!out->measured || !shown)
+		return;
+	response_buckets_since(now->buckets, shown->before[0], lately);
+	out->p50_s = response_percentile_s(lately, 0.50);
+	out->p99_s = response_percentile_s(lately, 0.99);
+}
+
+double signals_pressure(const struct signals *signals, enum pressure_resource resource)
+{
+	return pressure_read(signals->pressure, resource);
+}
+
+size_t signals_features(const struct signals *signals, struct signals_feature out[SIGNALS_FEATURES_MAX])
+{
+	struct datapath_responses responses = datapath_responses(signals->dp);
+	bool stalls = pressure_has_stalls(signals->pressure);
+	size_t count = 0;
+
+	if (responses.used)
+		out[count++] = (struct signals_feature){"response", responses.on,
+		                                        responses.on ? "requests are sampled, and their replies timed"
+		                                                     : responses.why};
+	out[count++] = (struct signals_feature){
+		"pressure", stalls,
+		stalls ? "the kernel tells how long tasks waited"
+		       : "/proc/pressure cannot be read: how busy processors are, from /proc/stat, has to do"};
+	return count;
+}
