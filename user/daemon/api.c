@@ -196,6 +196,8 @@ static json_t *features_document(const struct daemon *daemon)
 
 json_t *api_status(struct daemon *daemon, struct error *err)
 {
+	/* Of the moment at which the counters are read, to the millisecond: by it two documents make a rate. */
+	double uptime_s = round((daemon_clock_s() - daemon->started_s) * 1000) / 1000;
 	struct observed_table table = observer_table(daemon->observer);
 	json_t *malformed = malformed_document(daemon, err);
 	json_t *services = malformed ? api_services(daemon, err) : NULL;
@@ -204,15 +206,21 @@ json_t *api_status(struct daemon *daemon, struct error *err)
 		json_decref(malformed);
 		return NULL;
 	}
-	return json_pack("{s:s,s:s,s:s,s:f,s:o,s:o,s:{s:I,s:I,s:I,s:I,s:I},s:{s:b,s:i},s:o,s:o,s:o}", "version",
-	                 SPILLWAY_VERSION, "kernel", daemon->kernel, "mode",
-	                 mode_name(daemon->config->mode == CONFIG_OBSERVE), "uptime_seconds",
-	                 floor(daemon_clock_s() - daemon->started_s), "interfaces", interfaces_document(daemon),
-	                 "features", features_document(daemon), "table", "cells", (json_int_t)table.cells, "used",
-	                 (json_int_t)table.used, "newcomers", (json_int_t)table.newcomers, "overflowed",
-	                 (json_int_t)table.overflowed, "bytes", (json_int_t)table.bytes, "controller", "alive", 1,
-	                 "tick_milliseconds", OBSERVER_TICK_MS, "malformed", malformed, "services", services, "lists",
-	                 api_lists_totals(daemon));
+	json_t *document = json_pack("{s:s,s:s,s:s,s:s,s:f}", "version", SPILLWAY_VERSION, "kernel", daemon->kernel,
+	                             "host", daemon->host, "mode", mode_name(daemon->config->mode == CONFIG_OBSERVE),
+	                             "uptime_seconds", uptime_s);
+	json_object_set_new(document, "interfaces", interfaces_document(daemon));
+	json_object_set_new(document, "features", features_document(daemon));
+	json_object_set_new(document, "table",
+	                    json_pack("{s:I,s:I,s:I,s:I,s:I}", "cells", (json_int_t)table.cells, "used",
+	                              (json_int_t)table.used, "newcomers", (json_int_t)table.newcomers, "overflowed",
+	                              (json_int_t)table.overflowed, "bytes", (json_int_t)table.bytes));
+	json_object_set_new(document, "controller",
+	                    json_pack("{s:b,s:i}", "alive", 1, "tick_milliseconds", OBSERVER_TICK_MS));
+	json_object_set_new(document, "malformed", malformed);
+	json_object_set_new(document, "services", services);
+	json_object_set_new(document, "lists", api_lists_totals(daemon));
+	return document;
 }
 
 static void bytes_text(const void *bytes, unsigned count, char out[API_USER_TEXT_MAX])

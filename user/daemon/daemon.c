@@ -449,8 +449,10 @@ int daemon_run(const struct daemon_options *options)
 	struct error err;
 	bool kept = true;
 
-	if (uname(&name) == 0)
+	if (uname(&name) == 0) {
 		snprintf(daemon.kernel, sizeof(daemon.kernel), "%s", name.release);
+		snprintf(daemon.host, sizeof(daemon.host), "%s", name.nodename);
+	}
 	signal(SIGPIPE, SIG_IGN);
 	int failure = start(&daemon, &kept, &err);
 	if (failure)

@@ -48,6 +48,7 @@ struct daemon {
 	double started_s; /* monotonic */
 	double aged_s;    /* the same: when the table's times were last kept from wrapping */
 	char kernel[128];
+	char host[128]; /* its name */
 };
 
 /* Runs until SIGTERM or SIGINT. Returns the exit status; what went wrong has been logged. */
