@@ -148,6 +148,7 @@ size_t level_above(const struct demand *users, size_t count, double level)
 	size_t above = 0;
 
 	for (size_t i = 0; i < count; i++)
-		above += demand_rate(&users[i]) > demand_weight(&users[i]) * level;
+		if (demand_rate(&users[i]) > demand_weight(&users[i]) * level)
+			above += users[i].users ? users[i].users : 1;
 	return above;
 }

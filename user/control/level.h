@@ -10,7 +10,8 @@
 struct demand {
 	double rate;  /* offered a second, what was spilled included; what is no positive number asks for nothing */
 	float weight; /* its share relative to others; what is no positive number counts as 1 */
-	bool tenured; /* has been steady for a while, and outranks newcomers in the kernel: see bpf/abi.h */
+	unsigned tenured : 1; /* has been steady for a while, and outranks newcomers in the kernel: see bpf/abi.h */
+	unsigned users : 31;  /* that ask for this together, in equal parts; 0 is one */
 };
 
 /* The level L at which

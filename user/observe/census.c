@@ -34,6 +34,9 @@ struct service_census {
 	size_t active, active_next;
 	struct observed_user *heaviest, *next; /* OBSERVER_HEAVIEST each, made when first needed */
 	size_t heaviest_count, next_count;
+	struct demands *demands; /* borrowed; NULL: nobody wants them */
+	bool bytes;              /* that is what they are in */
+	double named_rate, named_next;
 };
 
 struct visitor {
@@ -48,6 +51,8 @@ struct census {
 	struct service_census services[SERVICES_MAX];
 	struct visitor visitors[OBSERVER_VISITORS];
 	size_t visitors_count;
+	observer_weigher *weigh;
+	void *weigh_argument;
 	struct census_table table;
 	unsigned long passes;
 	__u64 clock_ns; /* the packet path's, when the last pass began */
@@ -105,6 +110,19 @@ int census_visit(struct census *census, observer_visitor *visitor, void *argumen
 		return -E2BIG;
 	census->visitors[census->visitors_count++] = (struct visitor){visitor, argument};
 	return 0;
+}
+
+void census_follow(struct census *census, unsigned service, struct demands *demands, bool bytes)
+{
+	census->services[service].demands = demands;
+	census->services[service].bytes = bytes;
+	census->services[service].named_next = 0;
+}
+
+void census_weigh(struct census *census, observer_weigher *weigh, void *argument)
+{
+	census->weigh = weigh;
+	census->weigh_argument = argument;
 }
 
 /* Restores the heap order (the lightest on top) below `i`. */
@@ -181,6 +199,17 @@ static void tell_user(const struct pass *pass, struct service_census *service, c
 		pass->census->visitors[i].visit(number, user, pass->census->visitors[i].argument);
 }
 
+/* What a user of a followed service asks for. */
+static void tell_demand(const struct pass *pass, struct service_census *service, const struct user_detail *detail,
+                        double rate, double new_rate, bool tenured)
+{
+	const struct census *census = pass->census;
+	double weight = census->weigh ? census->weigh(detail->kind, detail->key, census->weigh_argument) : 1;
+
+	demands_add(service->demands, rate, weight, tenured);
+	service->named_next += new_rate;
+}
+
 /* A named user that was active, or may have been. */
 static void cell_read(const struct pass *pass, struct seen_cell *seen, const struct meter_set *set, int cell,
                       const struct user_detail *detail)
@@ -208,15 +237,19 @@ static void cell_read(const struct pass *pass, struct seen_cell *seen, const str
 
 	unsigned number = detail->service < SERVICES_MAX ? detail->service : SERVICE_OTHER;
 	struct service_census *service = &pass->census->services[number];
+	double size = packets ? (double)bytes / packets : (double)counts.bytes / (counts.packets + !counts.packets);
+	bool tenured = state_read(set, cell) & STATE_TENURED;
 	service->active_next++;
+	if (service->demands)
+		tell_demand(pass, service, detail, service->bytes ? rate * size : rate,
+		            (service->bytes ? bytes : packets) / pass->window_s, tenured);
 	if (!pass->visited && !is_among_heaviest(service, rate))
 		return;
-	double size = packets ? (double)bytes / packets : (double)counts.bytes / (counts.packets + !counts.packets);
 	struct observed_user user = {
 		.key = {detail->key[0], detail->key[1]},
 		.kind = detail->kind,
 		.ipv6 = detail->ipv6,
-		.tenured = state_read(set, cell) & STATE_TENURED,
+		.tenured = tenured,
 		.packets_per_second = rate,
 		.bytes_per_second = rate * size,
 		.passed_packets = counts.passed,
@@ -276,6 +309,10 @@ static void publish(struct service_census *service)
 	service->next_count = 0;
 	service->active = service->active_next;
 	service->active_next = 0;
+	service->named_rate = service->named_next;
+	service->named_next = 0;
+	if (service->demands)
+		demands_settle(service->demands);
 	if (service->heaviest_count)
 		qsort(service->heaviest, service->heaviest_count, sizeof(*service->heaviest), heavier_first);
 }
@@ -329,7 +366,7 @@ struct census_service census_service(const struct census *census, unsigned servi
 {
 	const struct service_census *found = &census->services[service];
 
-	return (struct census_service){found->active, found->heaviest, found->heaviest_count};
+	return (struct census_service){found->active, found->heaviest, found->heaviest_count, found->named_rate};
 }
 
 struct census_table census_table(const struct census *census)

@@ -3,6 +3,7 @@
  * observer.h is what others read. */
 #pragma once
 
+#include "observe/demands.h"
 #include "observe/observer.h"
 
 struct census;
@@ -12,6 +13,7 @@ struct census_service {
 	size_t active;
 	const struct observed_user *heaviest; /* heaviest first; until the next pass */
 	size_t heaviest_count;
+	double named_rate; /* of a followed service: what users with a name have sent since the pass before, a second */
 };
 
 struct census_table {
@@ -25,6 +27,12 @@ void census_free(struct census *census);
 
 /* Adds a visitor, as observer_visit() says. */
 int census_visit(struct census *census, observer_visitor *visitor, void *argument);
+
+/* Gathers what the users of a service ask for, in packets or in bytes; NULL ends that. `demands` is borrowed. */
+void census_follow(struct census *census, unsigned service, struct demands *demands, bool bytes);
+
+/* Users weigh 1, or what `weigh` says. */
+void census_weigh(struct census *census, observer_weigher *weigh, void *argument);
 
 /* Makes a pass. `visited`: visitors see it. Returns 0, or -errno where the packet path's clock could not be asked. */
 int census_take(struct census *census, bool visited, struct error *err);

@@ -3,6 +3,7 @@
 #include "observe/observer.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -15,6 +16,21 @@
 struct seen_service {
 	__u64 received;
 	double packets_per_second;
+	struct following *following; /* NULL: it is not followed */
+};
+
+/* What a followed service was offered, and what of it was admitted, in its unit. */
+struct totals {
+	__u64 offered, admitted;
+};
+
+struct following {
+	bool bytes;
+	struct demands *demands;
+	struct totals last, at_pass;
+	double read_s, passed_s; /* when those were read; 0: never */
+	struct observed_traffic traffic;
+	double rest;
 };
 
 struct observer {
@@ -48,6 +64,8 @@ void observer_free(struct observer *observer)
 {
 	if (!observer)
 		return;
+	for (unsigned service = 0; service < SERVICES_MAX; service++)
+		observer_unfollow(observer, service);
 	census_free(observer->census);
 	free(observer);
 }
@@ -86,6 +104,123 @@ static int read_rates(struct observer *observer, double now_s, struct error *err
 	return 0;
 }
 
+int observer_follow(struct observer *observer, unsigned service, bool bytes, struct error *err)
+{
+	struct following **following = &observer->services[service].following;
+
+	if (*following && (*following)->bytes == bytes)
+		return 0;
+	observer_unfollow(observer, service);
+	*following = calloc(1, sizeof(**following));
+	if (*following)
+		(*following)->demands = demands_new();
+	if (!*following || !(*following)->demands) {
+		observer_unfollow(observer, service);
+		return error_set(err, -ENOMEM, "observer: no memory to follow a service");
+	}
+	(*following)->bytes = bytes;
+	census_follow(observer->census, service, (*following)->demands, bytes);
+	return 0;
+}
+
+void observer_unfollow(struct observer *observer, unsigned service)
+{
+	struct following **following = &observer->services[service].following;
+
+	if (!*following)
+		return;
+	census_follow(observer->census, service, NULL, false);
+	demands_free((*following)->demands);
+	free(*following);
+	*following = NULL;
+}
+
+void observer_weigh(struct observer *observer, observer_weigher *weigh, void *argument)
+{
+	census_weigh(observer->census, weigh, argument);
+}
+
+/* What never comes as far as the service's own limits. */
+static bool is_offered(int outcome)
+{
+	static const bool elsewhere[REASONS] = {
+		[REASON_DENIED] = true, [REASON_MALFORMED] = true, [REASON_DRILL] = true, [REASON_NOT_OWNER] = true};
+
+	return outcome < OUTCOME_SPILLED || outcome >= OUTCOME_SHADOW || !elsewhere[outcome - OUTCOME_SPILLED];
+}
+
+static struct totals totals_of(const struct service_tallies *tallies, bool bytes)
+{
+	struct totals totals = {0};
+
+	for (int outcome = 0; outcome < OUTCOMES; outcome++) {
+		const struct tally *tally = &tallies->outcomes[outcome];
+		__u64 amount = bytes ? tally->bytes : tally->packets;
+		totals.offered += is_offered(outcome) ? amount : 0;
+		totals.admitted += outcome < OUTCOME_SPILLED || outcome >= OUTCOME_SHADOW ? amount : 0;
+	}
+	return totals;
+}
+
+static int read_followed(struct observer *observer, double now_s, struct error *err)
+{
+	for (unsigned service = 0; service < SERVICES_MAX; service++) {
+		struct following *following = observer->services[service].following;
+		struct service_tallies tallies;
+		if (!following)
+			continue;
+		following->traffic = (struct observed_traffic){0};
+		int failure = datapath_read_tallies(observer->dp, service, &tallies, err);
+		if (failure)
+			return failure;
+		struct totals now = totals_of(&tallies, following->bytes), last = following->last;
+		double elapsed_s = now_s - following->read_s;
+		if (following->read_s > 0 && elapsed_s > 0 && now.offered >= last.offered &&
+		    now.admitted >= last.admitted)
+			following->traffic = (struct observed_traffic){
+				.elapsed_s = elapsed_s,
+				.offered = (double)(now.offered - last.offered) / elapsed_s,
+				.admitted = (double)(now.admitted - last.admitted) / elapsed_s};
+		following->last = now;
+		following->read_s = now_s;
+	}
+	return 0;
+}
+
+/* What came beside what users with a name have sent, in the same time; smoothed as their rates are. */
+static void read_rests(struct observer *observer, double now_s)
+{
+	for (unsigned service = 0; service < SERVICES_MAX; service++) {
+		struct following *following = observer->services[service].following;
+		if (!following)
+			continue;
+		double window_s = now_s - following->passed_s;
+		double offered = (double)(following->last.offered - following->at_pass.offered) / window_s;
+		double rest = offered - census_service(observer->census, service).named_rate;
+		if (following->passed_s > 0 && following->last.offered >= following->at_pass.offered)
+			following->rest +=
+				(1 - exp(-window_s / OBSERVER_SMOOTHING_S)) * ((rest > 0 ? rest : 0) - following->rest);
+		following->at_pass = following->last;
+		following->passed_s = now_s;
+	}
+}
+
+struct observed_traffic observer_traffic(const struct observer *observer, unsigned service)
+{
+	const struct following *following = observer->services[service].following;
+
+	return following ? following->traffic : (struct observed_traffic){0};
+}
+
+struct demand *observer_demands(struct observer *observer, unsigned service, size_t *count, double *rest)
+{
+	struct following *following = observer->services[service].following;
+
+	*count = 0;
+	*rest = following ? following->rest : 0;
+	return following ? demands_list(following->demands, count) : NULL;
+}
+
 static double thread_time_s(void)
 {
 	struct timespec time;
@@ -122,6 +257,7 @@ static int make_pass(struct observer *observer, double now_s, struct error *err)
 		if (failure)
 			return failure;
 	}
+	read_rests(observer, now_s);
 	observer->received_at_pass = observer->received;
 	observer->cost_s = thread_time_s() - began_s;
 	if (visited) {
@@ -140,6 +276,8 @@ int observer_tick(struct observer *observer, double now_s, struct error *err)
 		observer->tried_s = now_s;
 		failure = read_rates(observer, now_s, err);
 	}
+	if (!failure)
+		failure = read_followed(observer, now_s, err);
 	if (!failure && pass_is_due(observer, now_s))
 		failure = make_pass(observer, now_s, err);
 	return failure;

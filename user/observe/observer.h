@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "control/level.h"
 #include "datapath/datapath.h"
 
 #define OBSERVER_TICK_MS     100
@@ -71,6 +72,29 @@ int observer_visit(struct observer *observer, observer_visitor *visitor, void *a
 
 /* The last pass that visitors have seen. */
 struct observed_pass observer_pass(const struct observer *observer);
+
+/* Followed services: their counters are read each tick, and what their users ask for is gathered in each pass. In bytes
+ * where `bytes`, else in packets. Returns 0, or -ENOMEM; following again, or anew in the other unit, is no fault. */
+int observer_follow(struct observer *observer, unsigned service, bool bytes, struct error *err);
+void observer_unfollow(struct observer *observer, unsigned service);
+
+/* How much a user of that kind and key counts relative to others; 1 where nobody says. Called for each user of a
+ * followed service in each pass. */
+typedef double observer_weigher(enum user_kind kind, const __u64 key[2], void *argument);
+void observer_weigh(struct observer *observer, observer_weigher *weigh, void *argument);
+
+/* What came for a followed service between the last two ticks, a second, in its unit. What lists, drills and other
+ * regions take is not offered to it. */
+struct observed_traffic {
+	double elapsed_s; /* 0: there are no two readings yet, and the rest says nothing */
+	double offered, admitted;
+};
+struct observed_traffic observer_traffic(const struct observer *observer, unsigned service);
+
+/* What the users of a followed service ask for, as of the newest pass, smoothed as their rates are; beyond some
+ * thousands, users who ask for nearly the same are one demand. `*rest` is what all others offered: users of a single
+ * packet, and those without a place in the table. The list is the caller's to change until the next call. */
+struct demand *observer_demands(struct observer *observer, unsigned service, size_t *count, double *rest);
 
 /* The newest figures; counters are read at the call, so that they are never older than the question. */
 int observer_service(struct observer *observer, unsigned number, struct observed_service *out, struct error *err);
