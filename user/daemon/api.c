@@ -194,6 +194,18 @@ static json_t *features_document(const struct daemon *daemon)
 	return features;
 }
 
+/* Ratios from 0 to 1 by resource; null where the host does not say. */
+static json_t *pressure_document(const struct daemon *daemon)
+{
+	json_t *document = json_object();
+
+	for (int resource = 0; resource < PRESSURES; resource++) {
+		double ratio = signals_pressure(daemon->signals, (enum pressure_resource)resource);
+		json_object_set_new(document, pressure_names[resource], isnan(ratio) ? json_null() : json_real(ratio));
+	}
+	return document;
+}
+
 json_t *api_status(struct daemon *daemon, struct error *err)
 {
 	/* Of the moment at which the counters are read, to the millisecond: by it two documents make a rate. */
@@ -217,6 +229,7 @@ json_t *api_status(struct daemon *daemon, struct error *err)
 	                              (json_int_t)table.overflowed, "bytes", (json_int_t)table.bytes));
 	json_object_set_new(document, "controller",
 	                    json_pack("{s:b,s:i}", "alive", 1, "tick_milliseconds", OBSERVER_TICK_MS));
+	json_object_set_new(document, "pressure", pressure_document(daemon));
 	json_object_set_new(document, "malformed", malformed);
 	json_object_set_new(document, "services", services);
 	json_object_set_new(document, "lists", api_lists_totals(daemon));

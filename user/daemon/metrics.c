@@ -5,10 +5,10 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdio_ext.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "daemon/api.h"
 #include "daemon/daemon.h"
 #include "daemon/names.h"
@@ -19,44 +19,47 @@
 /* One scrape. All families tell of the same moment: what they need is read before the first is written. */
 struct scrape {
 	struct daemon *daemon;
-	FILE *out;
-	const char *family;             /* whose samples are being written */
-	unsigned numbers[SERVICES_MAX]; /* of the services that there are; the index of the next three */
+	struct text out;
+	const char *family, *ending;    /* whose samples are being written */
+	unsigned numbers[SERVICES_MAX]; /* of the services that there are; the index of the next ones */
 	size_t numbers_count;
 	const char (*names)[SERVICE_NAME_MAX];
 	struct observed_service services[SERVICES_MAX];
+	struct signals_histogram responses[SERVICES_MAX];
+	char bounds[SIGNALS_BOUNDS][32]; /* of the responses' buckets */
 	struct tally malformed[MALFORMATIONS];
 	struct lists_totals lists;
 };
 
 /* What both formats give a meaning is escaped: others chose the value. */
-static void write_escaped(FILE *out, const char *value)
+static void add_escaped(struct text *out, const char *value)
 {
-	for (; *value; value++) {
-		if (*value == '\n')
-			fputs("\\n", out);
-		else if (*value == '"' || *value == '\\')
-			fprintf(out, "\\%c", *value);
-		else
-			fputc(*value, out);
+	for (;;) {
+		size_t plain = strcspn(value, "\"\\\n");
+		text_add_bytes(out, value, plain);
+		value += plain;
+		if (!*value)
+			return;
+		text_add(out, *value == '\n' ? "\\n" : *value == '"' ? "\\\"" : "\\\\");
+		value++;
 	}
 }
 
-/* The family's name and the labels: name, value, ..., NULL. */
-static void write_series(struct scrape *scrape, va_list labels)
+/* The family's name with its ending and the labels: name, value, ..., NULL. */
+static void add_series(struct scrape *scrape, va_list labels)
 {
 	const char *before = "{";
 
-	fputs(scrape->family, scrape->out);
+	text_add(&scrape->out, scrape->family);
+	text_add(&scrape->out, scrape->ending);
 	for (const char *label; (label = va_arg(labels, const char *)); before = ",") {
-		fputs(before, scrape->out);
-		fputs(label, scrape->out);
-		fputs("=\"", scrape->out);
-		write_escaped(scrape->out, va_arg(labels, const char *));
-		fputc('"', scrape->out);
+		text_add(&scrape->out, before);
+		text_add(&scrape->out, label);
+		text_add(&scrape->out, "=\"");
+		add_escaped(&scrape->out, va_arg(labels, const char *));
+		text_add(&scrape->out, "\"");
 	}
-	if (*before == ',')
-		fputc('}', scrape->out);
+	text_add(&scrape->out, *before == ',' ? "} " : " ");
 }
 
 /* A sample with labels: name, value, ..., NULL. */
@@ -65,9 +68,10 @@ __attribute__((sentinel)) static void count(struct scrape *scrape, __u64 value, 
 	va_list labels;
 
 	va_start(labels, value);
-	write_series(scrape, labels);
+	add_series(scrape, labels);
 	va_end(labels);
-	fprintf(scrape->out, " %llu\n", value);
+	text_add_whole(&scrape->out, value);
+	text_add(&scrape->out, "\n");
 }
 
 __attribute__((sentinel)) static void gauge(struct scrape *scrape, double value, ...)
@@ -75,9 +79,10 @@ __attribute__((sentinel)) static void gauge(struct scrape *scrape, double value,
 	va_list labels;
 
 	va_start(labels, value);
-	write_series(scrape, labels);
+	add_series(scrape, labels);
 	va_end(labels);
-	fprintf(scrape->out, " %.10g\n", value);
+	text_add_number(&scrape->out, value);
+	text_add(&scrape->out, "\n");
 }
 
 static __u64 part(const struct tally *tally, bool bytes)
@@ -153,46 +158,34 @@ static void write_heaviest_users(struct scrape *scrape, unsigned number)
 	}
 }
 
-/* A histogram's series have a family's name with an ending. */
 static void write_response(struct scrape *scrape, unsigned number)
 {
-	struct signals_histogram times;
-	const char *service = scrape->names[number], *family = scrape->family;
-	char name[64], bound[32];
+	const struct signals_histogram *times = &scrape->responses[number];
+	const char *service = scrape->names[number];
 
-	signals_histogram(scrape->daemon->signals, number, &times);
-	if (!times.measured)
+	if (!times->measured)
 		return;
-	snprintf(name, sizeof(name), "%s_bucket", family);
-	scrape->family = name;
-	for (unsigned i = 0; i < SIGNALS_BOUNDS; i++) {
-		snprintf(bound, sizeof(bound), "%.9g", signals_bound_s(i));
-		count(scrape, times.within[i], "service", service, "le", bound, NULL);
-	}
-	count(scrape, times.count, "service", service, "le", "+Inf", NULL);
-	snprintf(name, sizeof(name), "%s_count", family);
-	count(scrape, times.count, "service", service, NULL);
-	snprintf(name, sizeof(name), "%s_sum", family);
-	gauge(scrape, times.sum_s, "service", service, NULL);
-	scrape->family = family;
+	scrape->ending = "_bucket";
+	for (unsigned i = 0; i < SIGNALS_BOUNDS; i++)
+		count(scrape, times->within[i], "service", service, "le", scrape->bounds[i], NULL);
+	count(scrape, times->count, "service", service, "le", "+Inf", NULL);
+	scrape->ending = "_count";
+	count(scrape, times->count, "service", service, NULL);
+	scrape->ending = "_sum";
+	gauge(scrape, times->sum_s, "service", service, NULL);
+	scrape->ending = "";
 }
 
 static void write_requests(struct scrape *scrape, unsigned number)
 {
-	struct signals_histogram times;
-
-	signals_histogram(scrape->daemon->signals, number, &times);
-	if (times.measured)
-		count(scrape, times.requests, "service", scrape->names[number], NULL);
+	if (scrape->responses[number].measured)
+		count(scrape, scrape->responses[number].requests, "service", scrape->names[number], NULL);
 }
 
 static void write_unanswered(struct scrape *scrape, unsigned number)
 {
-	struct signals_histogram times;
-
-	signals_histogram(scrape->daemon->signals, number, &times);
-	if (times.measured)
-		count(scrape, times.unanswered, "service", scrape->names[number], NULL);
+	if (scrape->responses[number].measured)
+		count(scrape, scrape->responses[number].unanswered, "service", scrape->names[number], NULL);
 }
 
 static void write_pressure(struct scrape *scrape)
@@ -276,6 +269,15 @@ static const struct family {
 	{"spillway_build_info", "gauge", "Always 1; the labels say what runs.", NULL, write_build},
 };
 
+static void add_about(struct text *out, const char *what, const char *name, size_t length, const char *words)
+{
+	text_add(out, what);
+	text_add_bytes(out, name, length);
+	text_add(out, " ");
+	text_add(out, words);
+	text_add(out, "\n");
+}
+
 static void write_family(struct scrape *scrape, const struct family *family, bool open_metrics)
 {
 	/* OpenMetrics names a counter's family without its suffix. */
@@ -283,9 +285,10 @@ static void write_family(struct scrape *scrape, const struct family *family, boo
 	if (open_metrics && length > 6 && strcmp(family->name + length - 6, "_total") == 0)
 		length -= 6;
 
-	fprintf(scrape->out, "# HELP %.*s %s\n# TYPE %.*s %s\n", (int)length, family->name, family->help, (int)length,
-	        family->name, family->type);
+	add_about(&scrape->out, "# HELP ", family->name, length, family->help);
+	add_about(&scrape->out, "# TYPE ", family->name, length, family->type);
 	scrape->family = family->name;
+	scrape->ending = "";
 	if (family->of_host)
 		family->of_host(scrape);
 	for (size_t i = 0; family->of_service && i < scrape->numbers_count; i++)
@@ -304,16 +307,24 @@ static int read_all(struct scrape *scrape, struct error *err)
 		int failure = observer_service(daemon->observer, number, &scrape->services[number], err);
 		if (failure)
 			return failure;
+		signals_histogram(daemon->signals, number, &scrape->responses[number]);
 		scrape->numbers[scrape->numbers_count++] = number;
 	}
+	for (unsigned i = 0; i < SIGNALS_BOUNDS; i++)
+		snprintf(scrape->bounds[i], sizeof(scrape->bounds[i]), "%.9g", signals_bound_s(i));
 	return datapath_read_malformations(daemon->datapath, scrape->malformed, err);
+}
+
+/* Scrapes are much alike: room for the last one and a little more is seldom too little. */
+static size_t room_wanted(size_t last)
+{
+	return last + last / 16 + 4096;
 }
 
 int metrics_text(struct daemon *daemon, bool open_metrics, char **out, size_t *out_size, struct error *err)
 {
+	static size_t last_size;
 	_cleanup_free_ struct scrape *scrape = calloc(1, sizeof(*scrape));
-	char *text = NULL;
-	size_t size = 0;
 
 	if (!scrape)
 		return error_set(err, -ENOMEM, "metrics: no memory");
@@ -321,20 +332,13 @@ int metrics_text(struct daemon *daemon, bool open_metrics, char **out, size_t *o
 	int failure = read_all(scrape, err);
 	if (failure)
 		return failure;
-	scrape->out = open_memstream(&text, &size);
-	if (!scrape->out)
-		return error_set(err, -ENOMEM, "metrics: no memory");
-	__fsetlocking(scrape->out, FSETLOCKING_BYCALLER);
+	text_begin(&scrape->out, room_wanted(last_size));
 	for (size_t i = 0; i < sizeof(families) / sizeof(*families); i++)
 		write_family(scrape, &families[i], open_metrics);
 	if (open_metrics)
-		fputs("# EOF\n", scrape->out);
-	bool whole = !ferror(scrape->out);
-	if (fclose(scrape->out) != 0 || !whole) {
-		free(text);
-		return error_set(err, -ENOMEM, "metrics: no memory");
-	}
-	*out = text;
-	*out_size = size;
+		text_add(&scrape->out, "# EOF\n");
+	last_size = scrape->out.length;
+	if (text_take(&scrape->out, out, out_size) < 0)
+		return error_set(err, -ENOMEM, "metrics: no memory for %zu bytes", last_size);
 	return 0;
 }
