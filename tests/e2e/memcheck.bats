@@ -58,6 +58,10 @@ get() {
 	inside "$O/spillway-traffic" --interface attack --destination-mac 02:00:00:00:00:01 --destination 192.0.2.1 \
 		--port 53 --protocol udp --size 64 --sources 10.0.0.0/24 --users 200 --rate 4000 --seconds 3
 	run -0 "$SPILLWAY" users --json
+	# A reader that goes, one that stays to the end, and one that is gone before its answer.
+	inside curl -sSN --max-time 1 "http://127.0.0.1:$PORT/api/v1/events?recent=5" >/dev/null || true
+	"$SPILLWAY" watch --recent 5 >"$DIR/events" 2>&1 3>&- &
+	inside bash -c "exec 5<>/dev/tcp/127.0.0.1/$PORT; printf 'GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n' >&5"
 	assert [ "$(jq length <<<"$output")" -gt 0 ]
 	for path in metrics -/healthy -/ready api/v1/status api/v1/services "api/v1/users?service=dns" \
 		"api/v1/users?service=nosuch" nosuch; do

@@ -405,6 +405,7 @@ int api_set(struct daemon *daemon, const json_t *wish, struct error *err)
 		return error_set(err, -EINVAL, "service %s: there is none of that name: 'spillway services' lists them",
 		                 service);
 	snprintf(override.service, sizeof(override.service), "%s", service);
+	override.for_s = for_s;
 	override.until_s = for_s > 0 ? daemon_clock_s() + for_s : 0;
 	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
 		const json_t *value = json_object_get(wish, keys[i].key);

@@ -31,6 +31,7 @@ struct override {
 	enum config_class class;
 	double level_pps, capacity_pps;
 	double until_s; /* monotonic; 0: for good */
+	double for_s;   /* as it was asked for */
 };
 
 struct daemon {

@@ -11,7 +11,9 @@
 #include "base/text.h"
 #include "daemon/api.h"
 #include "daemon/daemon.h"
+#include "daemon/feed.h"
 #include "daemon/names.h"
+#include "daemon/server.h"
 #include "datapath/image.h"
 #include "datapath/lists.h"
 #include "observe/sums.h"
@@ -224,6 +226,25 @@ static void write_interfaces(struct scrape *scrape)
 		      links[i].generic ? "generic" : "native", NULL);
 }
 
+static void write_events(struct scrape *scrape)
+{
+	size_t kinds;
+	const struct events_count *counts = events_counts(scrape->daemon->events, &kinds);
+
+	for (size_t i = 0; i < kinds; i++)
+		count(scrape, counts[i].count, "event", counts[i].event, NULL);
+}
+
+static void write_event_readers(struct scrape *scrape)
+{
+	count(scrape, feed_readers(server_feed(scrape->daemon->server)), NULL);
+}
+
+static void write_events_lost(struct scrape *scrape)
+{
+	count(scrape, feed_lost(server_feed(scrape->daemon->server)), NULL);
+}
+
 static void write_build(struct scrape *scrape)
 {
 	count(scrape, 1, "version", SPILLWAY_VERSION, "kernel", scrape->daemon->kernel, NULL);
@@ -266,6 +287,10 @@ static const struct family {
          "Packets from allowed sources beyond the allow list's limit, judged as anybody's.", NULL, write_allowed_over},
 	{"spillway_interface_attached", "gauge", "1 where packets of the interface are judged.", NULL,
          write_interfaces},
+	{"spillway_events_total", "counter", "Events since the daemon's start, by what happened.", NULL, write_events},
+	{"spillway_event_readers", "gauge", "Readers of events that are being served.", NULL, write_event_readers},
+	{"spillway_event_reader_losses_total", "counter", "Events that were lost to readers who were too slow.", NULL,
+         write_events_lost},
 	{"spillway_build_info", "gauge", "Always 1; the labels say what runs.", NULL, write_build},
 };
 

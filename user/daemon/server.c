@@ -15,6 +15,7 @@
 #include "config/config.h"
 #include "daemon/api.h"
 #include "daemon/daemon.h"
+#include "daemon/feed.h"
 #include "daemon/http.h"
 #include "daemon/lists.h"
 #include "daemon/metrics.h"
@@ -32,6 +33,7 @@ struct server {
 	struct evhttp *web;                   /* TCP */
 	struct evhttp_bound_socket *listener; /* of `web`; NULL where it is off */
 	struct config_listen listen_on;
+	struct feed *feed;
 	char socket[108];
 };
 
@@ -137,6 +139,36 @@ static void on_users(struct evhttp_request *request, void *argument)
 	if (text)
 		evhttp_parse_query_str(text, &query);
 	answer_users(server->daemon, request, &query);
+	evhttp_clear_headers(&query);
+}
+
+static void serve_events(struct server *server, struct evhttp_request *request, const struct evkeyvalq *query)
+{
+	const char *service = evhttp_find_header(query, "service"), *recent = evhttp_find_header(query, "recent");
+	size_t count = 0;
+	struct error err;
+
+	if (service && api_service_number(server->daemon, service) < 0) {
+		error_set(&err, 0, "service %s: there is none of that name: 'spillway services' lists them", service);
+		http_reply_error(request, 404, &err);
+	} else if (recent && !digits_parse(recent, &count)) {
+		error_set(&err, 0, "recent=%s: a whole number was expected", recent);
+		http_reply_error(request, 400, &err);
+	} else {
+		feed_serve(server->feed, request, service, count);
+	}
+}
+
+static void on_events(struct evhttp_request *request, void *argument)
+{
+	struct evkeyvalq query = {0};
+
+	if (!http_only_reads(request))
+		return;
+	const char *text = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(request));
+	if (text)
+		evhttp_parse_query_str(text, &query);
+	serve_events(argument, request, &query);
 	evhttp_clear_headers(&query);
 }
 
@@ -256,7 +288,7 @@ static void on_nothing(struct evhttp_request *request, void *argument)
 
 	error_set(&err, 0,
 	          "nothing is at this path: / is the live page, /metrics for Prometheus, and there are /-/healthy, "
-	          "/-/ready and /api/v1/status, services, users, lists");
+	          "/-/ready and /api/v1/status, services, users, lists, events");
 	http_reply_error(request, 404, &err);
 }
 
@@ -272,6 +304,7 @@ static const struct route {
 	{"/api/v1/services", on_services, false},
 	{"/api/v1/users", on_users, false},
 	{"/api/v1/lists", on_lists, false},
+	{"/api/v1/events", on_events, false},
 	{"/api/v1/reload", on_reload, true},
 	{"/api/v1/set", on_set, true},
 	{"/api/v1/allow", on_allow, true},
@@ -419,12 +452,15 @@ int server_new(struct server **out, struct daemon *daemon, struct error *err)
 	if (!server)
 		return error_set(err, -ENOMEM, "server: no memory");
 	server->daemon = daemon;
+	int failure = feed_new(&server->feed, daemon->loop, daemon->events, err);
+	if (failure)
+		return failure;
 	server->control = http_new(server, true);
 	server->web = http_new(server, false);
 	if (!server->control || !server->web)
 		return error_set(err, -ENOMEM, "server: no memory");
 
-	int failure = listen_unix(server, err);
+	failure = listen_unix(server, err);
 	if (!failure)
 		failure = server_open(server, &daemon->config->listen, &opened, err);
 	if (failure)
@@ -434,12 +470,19 @@ int server_new(struct server **out, struct daemon *daemon, struct error *err)
 	return 0;
 }
 
+const struct feed *server_feed(const struct server *server)
+{
+	return server->feed;
+}
+
 void server_free(struct server *server)
 {
 	if (server->control)
 		evhttp_free(server->control);
 	if (server->web)
 		evhttp_free(server->web);
+	if (server->feed)
+		feed_free(server->feed);
 	if (server->socket[0])
 		unlink(server->socket);
 	free(server);

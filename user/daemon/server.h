@@ -10,6 +10,7 @@ struct server;
 
 struct config_listen;
 struct evhttp_bound_socket;
+struct feed;
 
 int server_new(struct server **out, struct daemon *daemon, struct error *err);
 void server_free(struct server *server);
@@ -21,5 +22,8 @@ int server_open(struct server *server, const struct config_listen *listen_on, st
                 struct error *err);
 void server_settle(struct server *server, const struct config_listen *listen_on, struct evhttp_bound_socket *opened);
 void server_abandon(struct server *server, struct evhttp_bound_socket *opened);
+
+/* The readers of events on both. */
+const struct feed *server_feed(const struct server *server);
 
 DEFINE_CLEANUP(struct server, server_free)

@@ -60,7 +60,6 @@ void tell_override(const struct daemon *daemon, const struct override *set)
 {
 	static const char *const classes[] = {
 		[CONFIG_SHEDDABLE] = "sheddable", [CONFIG_NORMAL] = "normal", [CONFIG_CRITICAL] = "critical"};
-	double for_s = set->until_s > 0 ? set->until_s - daemon_clock_s() : 0;
 	json_t *figures = json_pack("{s:s}", "action", "set");
 	struct words words = {0};
 	char lapse[UNITS_TEXT_MAX];
@@ -73,10 +72,9 @@ void tell_override(const struct daemon *daemon, const struct override *set)
 		add_pace(&words, figures, "capacity", set->capacity_pps);
 	if (set->has_class)
 		add_word(&words, figures, "class", classes[set->class]);
-	json_object_set_new(figures, "for_seconds", for_s > 0 ? json_real(for_s) : json_null());
-	if (for_s > 0) {
-		/* The milliseconds since the wish came say nothing. */
-		units_format_duration_ns((uint64_t)(for_s * 1000 + 0.5) / 10 * 10000000, lapse, sizeof(lapse));
+	json_object_set_new(figures, "for_seconds", set->for_s > 0 ? json_real(set->for_s) : json_null());
+	if (set->for_s > 0) {
+		units_format_duration_ns((uint64_t)(set->for_s * 1e9 + 0.5), lapse, sizeof(lapse));
 		words_add(&words, ", for %s", lapse);
 	}
 	events_tell(daemon->events, "override", set->service, NULL, figures, "set by hand%s", words.text);

@@ -117,6 +117,16 @@ void events_publish(struct events *events, json_t *event)
 		events->listeners[i].listener(whole, line, events->listeners[i].argument);
 }
 
+char *events_line(json_t *event)
+{
+	json_t *whole = event_complete(event);
+	char *line = whole ? json_dumps(whole, JSON_COMPACT) : NULL;
+
+	json_decref(event);
+	json_decref(whole);
+	return line;
+}
+
 void events_tell(struct events *events, const char *event, const char *service, const char *user, json_t *figures,
                  const char *why, ...)
 {

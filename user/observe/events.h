@@ -42,6 +42,10 @@ void events_publish(struct events *events, json_t *event);
 __attribute__((format(printf, 6, 7))) void events_tell(struct events *events, const char *event, const char *service,
                                                        const char *user, json_t *figures, const char *why, ...);
 
+/* An event that is for one reader alone, as the line that it would be on the bus: to be freed, NULL where it is none.
+ * Takes ownership. */
+char *events_line(json_t *event);
+
 /* Every event from now on, as the object and as its one-line text; neither outlives the call. Returns 0, or -ENOSPC
  * where there are EVENTS_LISTENERS_MAX already. */
 typedef void events_listener(const json_t *event, const char *line, void *argument);
