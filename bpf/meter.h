@@ -56,6 +56,7 @@ struct {
 #define METER_TRIES     16           /* compare-and-swap; two CPUs used up 8 once in a million times */
 #define METER_CLAIMS    3            /* searches for a cell, when others take what was found */
 #define HORIZON_NS      (1ULL << 41) /* TATs lie at most so far ahead: 36 minutes; what seems further is long past */
+#define IDLE_NS         (1ULL << 27) /* 134 ms */
 #define CELL_NONE       SET_CELLS
 #define CARRY_AT        ((STATE_PACKETS_MASK + 1) / 2) /* packets in a cell, and two: then CARRIED leave it */
 #define CARRIED         (CARRY_AT / 2)
@@ -184,13 +185,22 @@ static __always_inline bool cell_claim(struct meter_set *set, __u64 cell, __u32 
 	return true;
 }
 
-/* Seats a newcomer about whom nothing else is to be asked, which in a flood of forged sources is every packet. False
- * where all cells are running, or another CPU was faster. */
+/* Whether nobody has used a cell for so long that a newcomer may have it though another may be idle for longer. */
+static __always_inline bool cell_idle(const struct meter_set *set, __u64 cell, __u64 now)
+{
+	return cell_age(set, 0, cell, now) >= state_of(HORIZON_NS + IDLE_NS) >> 2;
+}
+
+/* Seats a newcomer about whom nothing else is to be asked, which in a flood of forged sources is every packet. Its tag
+ * picks a cell: comparing all four costs as much as the rest of the step. False where all cells are running, or another
+ * CPU was faster. */
 __noinline int meter_seat(struct meter_set *set, __u32 tag, __u64 now, __u64 increment_ns, __u32 bytes)
 {
 	if (!set)
 		return false;
-	__u64 cell = cell_victim(set, 0, now);
+	__u64 cell = tag >> 1 & CELL_INDEX_MASK;
+	if (!set->tags[SET_CELLS - 1] || !cell_idle(set, cell, now)) /* a set that has room is searched */
+		cell = cell_victim(set, 0, now);
 	if (cell >= SET_CELLS)
 		return false;
 	BOUND_CELL(cell);
