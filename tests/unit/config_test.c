@@ -116,6 +116,15 @@ static const struct {
 	{TOP "controller: {relax_after: 5s}\n", NULL},
 	{TOP "controller: {relax_after: 1s}\n", "2:27: from 2 s to 1h"},
 	{TOP "controller: {}\n", "2:13: no 'relax_after'"},
+	{TOP "history: null\n", NULL},
+	{TOP "history: {}\n", NULL},
+	{TOP "history: {path: /srv/spillway.db, size: 20GB}\n", NULL},
+	{TOP "history: off\n", "2:10: expected history as a mapping"},
+	{TOP "history: {path: spillway.db}\n", "2:17: from / on"},
+	{TOP "history: {path: /srv/}\n", "2:17: from / on"},
+	{TOP "history: {path: \"\"}\n", "2:17: from / on"},
+	{TOP "history: {size: 15MB}\n", "2:17: expected 16 MB"},
+	{TOP "history: {bytes: 1GB}\n", "2:11: unknown key 'bytes' in history"},
 	{WITH("class: critical"), NULL},
 	{WITH("class: vital"), "6:12: sheddable, normal, critical"},
 	{WITH("capacity: 10k"), NULL},
@@ -220,6 +229,9 @@ static void test_values(void **state)
 	assert_int_equal(config->listen.port, 9000);
 	assert_int_equal(config->table_users, 5000);
 	assert_int_equal(config->metrics_users, 0);
+	assert_true(config->history.on);
+	assert_string_equal(config->history.path, CONFIG_HISTORY_PATH_DEFAULT);
+	assert_int_equal(config->history.bytes, CONFIG_HISTORY_BYTES_DEFAULT);
 	assert_true(config->allow_generic);
 	assert_int_equal(config->malformed, CONFIG_MALFORMED_PASS);
 	assert_int_equal(config->services[0].mode, CONFIG_ENFORCE);

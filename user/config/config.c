@@ -251,6 +251,41 @@ static void read_controller(struct reading *reading, const yaml_node_t *node, vo
 	schema_read(reading, node, &schema, file->config);
 }
 
+static void read_history_path(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	static const char expected[] = "the path of a file, from / on: " CONFIG_HISTORY_PATH_DEFAULT;
+	struct config_history *history = target;
+	const char *text = schema_read_text(reading, node, expected);
+
+	if (!text)
+		return;
+	/* Room for the names of the files beside it. */
+	if (*text != '/' || text[strlen(text) - 1] == '/' || strlen(text) >= sizeof(history->path) - 64)
+		faults_add(reading->faults, mark_of(node), "found '%.60s', expected %s", text, expected);
+	else
+		snprintf(history->path, sizeof(history->path), "%s", text);
+}
+
+static void read_history_size(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	struct config_history *history = target;
+	double bytes;
+	if (schema_read_bytes(reading, node, CONFIG_HISTORY_BYTES_LEAST, 1e12, &bytes))
+		history->bytes = (uint64_t)bytes;
+}
+
+static void read_history(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	static const struct schema_key keys[] = {
+		{"path", read_history_path, false}, {"size", read_history_size, false}, {0}};
+	static const struct schema schema = {"history", keys};
+	struct file_reading *file = target;
+
+	file->config->history.on = !schema_is_null(node);
+	if (file->config->history.on)
+		schema_read(reading, node, &schema, &file->config->history);
+}
+
 static void read_services(struct reading *reading, const yaml_node_t *node, void *target)
 {
 	struct file_reading *file = target;
@@ -280,6 +315,7 @@ static const struct schema_key file_keys[] = {
 	{"deny", read_deny, false},
 	{"lists", read_lists, false},
 	{"controller", read_controller, false},
+	{"history", read_history, false},
 	{0},
 };
 static const struct schema file_schema = {"the file", file_keys};
@@ -357,6 +393,8 @@ static int config_new(struct config **out)
 	config->lists.entries_most = CONFIG_LIST_ENTRIES_DEFAULT;
 	config->metrics_users = METRICS_USERS_DEFAULT;
 	config->relax_after_s = RELAX_AFTER_S_DEFAULT;
+	config->history = (struct config_history){
+		.on = true, .path = CONFIG_HISTORY_PATH_DEFAULT, .bytes = CONFIG_HISTORY_BYTES_DEFAULT};
 	*out = config;
 	return 0;
 }

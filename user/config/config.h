@@ -156,6 +156,18 @@ struct config_tags {
 	size_t uids_count;
 };
 
+#define CONFIG_HISTORY_PATH_MAX      1024
+#define CONFIG_HISTORY_PATH_DEFAULT  "/var/lib/spillway/history.db"
+#define CONFIG_HISTORY_BYTES_DEFAULT (1ULL << 30)
+#define CONFIG_HISTORY_BYTES_LEAST   16000000ULL
+
+/* Where what was is kept, and how much of it. */
+struct config_history {
+	bool on;
+	char path[CONFIG_HISTORY_PATH_MAX]; /* of the database; absolute */
+	uint64_t bytes;                     /* that it may take on disk, its log included */
+};
+
 struct config {
 	char interfaces[CONFIG_INTERFACES_MAX][IF_NAMESIZE];
 	size_t interfaces_count;
@@ -168,6 +180,7 @@ struct config {
 	unsigned metrics_users; /* heaviest users a service that /metrics names */
 	struct config_lists lists;
 	uint32_t relax_after_s; /* after so long without a controller, its levels no longer count */
+	struct config_history history;
 	struct config_service *services;
 	size_t services_count;
 	struct config_tenant *tenants; /* sorted by key */
