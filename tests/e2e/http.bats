@@ -56,6 +56,7 @@ config() {
 		interfaces: [${INTERFACES:-"'$IFACE'"}]
 		mode: enforce
 		listen: $listen
+		history: null
 		${TABLE-"table: {users: 10000}"}
 		services:
 		  - {name: web, protocol: tcp, ports: [80], mode: observe, limit: {packets_per_second: 100, burst: 10}}

@@ -10,6 +10,7 @@
 #include "daemon/daemon.h"
 #include "daemon/lists.h"
 #include "daemon/names.h"
+#include "daemon/recorder.h"
 #include "datapath/image.h"
 #include "observe/sums.h"
 
@@ -191,6 +192,11 @@ static json_t *features_document(const struct daemon *daemon)
 	for (size_t i = 0; i < signals_count; i++)
 		json_array_append_new(features,
 		                      feature(signals[i].name, signals[i].on, signals[i].why, signals[i].why));
+	json_t *history = recorder_document(daemon->recorder);
+	const char *stalled = json_string_value(json_object_get(history, "why"));
+	if (!json_is_null(history))
+		json_array_append_new(features, feature("history", !stalled, "it is being written", stalled));
+	json_decref(history);
 	return features;
 }
 
@@ -233,6 +239,7 @@ json_t *api_status(struct daemon *daemon, struct error *err)
 	json_object_set_new(document, "malformed", malformed);
 	json_object_set_new(document, "services", services);
 	json_object_set_new(document, "lists", api_lists_totals(daemon));
+	json_object_set_new(document, "history", recorder_document(daemon->recorder));
 	return document;
 }
 

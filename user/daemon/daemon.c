@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "daemon/interfaces.h"
 #include "daemon/lists.h"
+#include "daemon/recorder.h"
 #include "daemon/server.h"
 #include "daemon/telling.h"
 #include "datapath/image.h"
@@ -200,6 +201,7 @@ static int reload(struct daemon *daemon, struct error *err)
 		warn_of_generic(daemon);
 	config_free(daemon->config);
 	daemon->config = config;
+	recorder_reload(daemon->recorder);
 	return 0;
 }
 
@@ -279,6 +281,7 @@ static void on_tick(evutil_socket_t fd, short what, void *argument)
 	if (observer_tick(daemon->observer, now_s, &err) < 0)
 		log_error("%s", err.text);
 	signals_tick(daemon->signals, now_s);
+	recorder_tick(daemon->recorder);
 	if (daemon->aged_s && now_s - daemon->aged_s < DATAPATH_AGE_S)
 		return;
 	daemon->aged_s = now_s;
@@ -379,15 +382,19 @@ static int serve(struct daemon *daemon, struct error *err)
 	_cleanup_(server_freep) struct server *server = NULL;
 	_cleanup_(interfaces_watch_freep) struct interfaces_watch *watch = NULL;
 	_cleanup_(lists_keeper_freep) struct lists_keeper *keeper = NULL;
+	_cleanup_(recorder_freep) struct recorder *recorder = NULL;
 
 	int failure = server_new(&server, daemon, err);
 	if (!failure)
 		failure = interfaces_watch_new(&watch, daemon, err);
 	if (!failure)
 		failure = lists_keeper_new(&keeper, daemon, err);
+	if (!failure)
+		failure = recorder_new(&recorder, daemon, err);
 	if (failure)
 		return failure;
 	daemon->server = server;
+	daemon->recorder = recorder;
 	struct event *tick = timer_new(daemon, on_tick);
 	on_tick(-1, 0, daemon);
 	announce(daemon);

@@ -43,7 +43,8 @@ struct daemon {
 	struct events *events; /* there before anything that tells, and after it */
 	struct event_base *loop;
 	struct server *server;
-	struct event *caught[3]; /* SIGTERM, SIGINT, SIGHUP */
+	struct recorder *recorder; /* NULL until it serves */
+	struct event *caught[3];   /* SIGTERM, SIGINT, SIGHUP */
 	struct override overrides[DAEMON_OVERRIDES_MAX];
 	size_t overrides_count;
 	double started_s; /* monotonic */

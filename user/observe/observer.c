@@ -16,6 +16,7 @@
 struct seen_service {
 	__u64 received;
 	double packets_per_second;
+	struct service_tallies tallies;
 	struct following *following; /* NULL: it is not followed */
 };
 
@@ -97,6 +98,7 @@ static int read_rates(struct observer *observer, double now_s, struct error *err
 		if (observer->read_s > 0 && packets >= service->received)
 			service->packets_per_second = (double)(packets - service->received) / elapsed_s;
 		service->received = packets;
+		service->tallies = tallies;
 		received += packets;
 	}
 	observer->received = received;
@@ -298,13 +300,23 @@ struct observed_pass observer_pass(const struct observer *observer)
 	return observer->pass;
 }
 
+struct observed_service observer_last(const struct observer *observer, unsigned number, double *read_s)
+{
+	const struct seen_service *service = &observer->services[number];
+	struct census_service counted = census_service(observer->census, number);
+
+	*read_s = observer->read_s;
+	return (struct observed_service){.tallies = service->tallies,
+	                                 .packets_per_second = service->packets_per_second,
+	                                 .active_users = counted.active,
+	                                 .heaviest = counted.heaviest,
+	                                 .heaviest_count = counted.heaviest_count};
+}
+
 int observer_service(struct observer *observer, unsigned number, struct observed_service *out, struct error *err)
 {
-	struct census_service counted = census_service(observer->census, number);
-	struct observed_service observed = {.packets_per_second = observer->services[number].packets_per_second,
-	                                    .active_users = counted.active,
-	                                    .heaviest = counted.heaviest,
-	                                    .heaviest_count = counted.heaviest_count};
+	double read_s;
+	struct observed_service observed = observer_last(observer, number, &read_s);
 
 	int failure = datapath_read_tallies(observer->dp, number, &observed.tallies, err);
 	if (!failure)

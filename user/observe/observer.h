@@ -98,4 +98,8 @@ struct demand *observer_demands(struct observer *observer, unsigned service, siz
 
 /* The newest figures; counters are read at the call, so that they are never older than the question. */
 int observer_service(struct observer *observer, unsigned number, struct observed_service *out, struct error *err);
+
+/* The same as the last reading has left it, which was at `*read_s` (0: none yet), without the paces: no system call. */
+struct observed_service observer_last(const struct observer *observer, unsigned number, double *read_s);
+
 struct observed_table observer_table(const struct observer *observer);
