@@ -508,3 +508,15 @@ struct service_responses {
 	__u64 sum_ns;     /* of all response times */
 	__u64 buckets[RESPONSE_BUCKETS];
 };
+
+/* What the host dropped -------------------------------------------------------------------------------------------- */
+
+/* One entry of `host_drops`, one a service: packets by the running kernel's `enum skb_drop_reason`. */
+#define DROP_REASONS 192
+#define DROP_OTHER   190 /* a reason of a subsystem's own, or of a kernel that has more of them */
+#define DROP_LISTEN_OVERFLOW \
+	191 /* a listener's queue was full, where the kernel has no such reason of its own (6.14) */
+
+struct service_drops {
+	__u64 packets[DROP_REASONS];
+};

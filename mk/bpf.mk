@@ -2,7 +2,7 @@
 # The kernel half: bpf/*.bpf.c to an object, and the object to a skeleton that user/ includes as "bpf/NAME.skel.h".
 BPF_ARCH := $(shell uname -m)
 BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -std=gnu11 -Wall -Wextra -Werror -Ivmlinux/$(BPF_ARCH) -Ibpf -Iinclude -MMD -MP
-SKELETONS := $O/bpf/spillway.skel.h $O/bpf/tag.skel.h $O/bpf/response.skel.h
+SKELETONS := $O/bpf/spillway.skel.h $O/bpf/tag.skel.h $O/bpf/response.skel.h $O/bpf/drops.skel.h
 
 $O/bpf/%.bpf.o: bpf/%.bpf.c | $O/bpf/
 	$(call say,BPF,$@)$(CLANG) $(BPF_CFLAGS) -c $< -o $@

@@ -149,12 +149,20 @@ static void write_fragment(struct writer *writer, const char *layer)
 	put16(header + 6, number(layer, "id", 1));
 }
 
+static void put32(unsigned char *at, unsigned value)
+{
+	put16(at, value >> 16);
+	put16(at + 2, value & 0xffff);
+}
+
 static void write_tcp(struct writer *writer, const char *layer)
 {
 	link_protocol(writer, 6);
 	unsigned char *tcp = grow(writer, 20);
-	put16(tcp, 40000);
+	put16(tcp, number(layer, "from", 40000));
 	put16(tcp + 2, first_number(layer));
+	put32(tcp + 4, number(layer, "seq", 0));
+	put32(tcp + 8, number(layer, "ack", 0));
 	tcp[12] = (unsigned char)(number(layer, "doff", 5) << 4);
 	tcp[13] = (unsigned char)number(layer, "flags", 2);
 }
@@ -164,7 +172,7 @@ static void write_udp(struct writer *writer, const char *layer)
 	link_protocol(writer, 17);
 	size_t at = writer->length;
 	unsigned char *udp = grow(writer, 8);
-	put16(udp, 40000);
+	put16(udp, number(layer, "from", 40000));
 	put16(udp + 2, first_number(layer));
 	put16(udp + 4, number(layer, "len", 0));
 	writer->udp = argument(layer, "len") ? 0 : at;

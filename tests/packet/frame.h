@@ -6,7 +6,7 @@
  *   4:src=A,dst=A,opt=N,off=N,mf,id=N,total=N,ihl=N,version=N,protocol=N
  *   6:src=A,dst=A,payload=N,version=N
  *   hbh rt dst:len=N  ah:len=N  frag:off=N,mf,id=N        extension headers
- *   tcp:N,doff=N,flags=N  udp:N,len=N  sctp:N  icmp  icmp6         N: the destination port
+ *   tcp:N,doff=N,flags=N,from=N,seq=N,ack=N  udp:N,len=N,from=N  sctp:N  icmp  icmp6      N: the destination port
  *   type:N                   any EtherType;  none:N  any protocol number, without a header
  *   raw:N  hex:DIGITS        N bytes of zero; those bytes
  *   cut:N  pad:N             the whole frame cut to N bytes, or N bytes of padding behind it

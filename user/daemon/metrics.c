@@ -190,6 +190,16 @@ static void write_unanswered(struct scrape *scrape, unsigned number)
 		count(scrape, scrape->responses[number].unanswered, "service", scrape->names[number], NULL);
 }
 
+static void write_host_drops(struct scrape *scrape, unsigned number)
+{
+	struct datapath_drops drops = datapath_drops(scrape->daemon->datapath);
+
+	for (int reason = 0; drops.on && reason < DROP_REASONS; reason++)
+		if (drops.services[number].packets[reason] && drops.reasons[reason][0])
+			count(scrape, drops.services[number].packets[reason], "service", scrape->names[number],
+			      "reason", drops.reasons[reason], NULL);
+}
+
 static void write_pressure(struct scrape *scrape)
 {
 	for (int resource = 0; resource < PRESSURES; resource++) {
@@ -278,6 +288,8 @@ static const struct family {
 	{"spillway_requests_sampled_total", "counter", "Requests whose replies were waited for.", write_requests, NULL},
 	{"spillway_requests_unanswered_total", "counter",
          "Sampled requests and connection attempts that had no reply within 1.5 s.", write_unanswered, NULL},
+	{"spillway_host_drops_total", "counter", "Packets that the host itself dropped, by the kernel's own reason.",
+         write_host_drops, NULL},
 	{"spillway_pressure_ratio", "gauge", "Share of the time that something was held up for want of the resource.",
          NULL, write_pressure},
 	{"spillway_malformed_packets_total", "counter", "Packets that could not be parsed, by what is wrong with them.",

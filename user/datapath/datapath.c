@@ -200,6 +200,8 @@ static int bring_up(struct datapath *dp, const struct datapath_options *options,
 		failure = initialise(dp, err);
 	if (!failure)
 		failure = lists_adopt(dp, err);
+	if (!failure)
+		drops_start(dp);
 	if (failure && !dp->adopted)
 		datapath_unpin_all(dp->pins, NULL);
 	return failure;
@@ -260,6 +262,7 @@ void datapath_close(struct datapath *dp)
 			close(dp->link_fds[i]);
 	tags_close(&dp->tags);
 	response_close(dp);
+	drops_close(dp);
 	spillway_bpf__destroy(dp->skeleton);
 	if (dp->lock >= 0)
 		close(dp->lock);
@@ -381,6 +384,8 @@ int datapath_apply(struct datapath *dp, const struct config *config, struct erro
 			continue;
 		dp->state->levels[service] = 0;
 		dp->state->capacities[service].word = 0;
+		memset(&dp->responses[service], 0, sizeof(*dp->responses));
+		drops_forget(dp, service);
 		if (clear_tallies(dp, service))
 			return error_set(err, -errno, "counters of service %s: cannot clear: %s",
 			                 image->catalogue.names[service], strerror(errno));

@@ -81,6 +81,19 @@ struct datapath_responses {
 };
 struct datapath_responses datapath_responses(const struct datapath *dp);
 
+/* What the host itself dropped of what came for a service, by the kernel's own reasons. Live and shared with the
+ * kernel. */
+#define DROP_NAME_MAX 48
+struct datapath_drops {
+	bool on;
+	const char *why;                      /* not; valid until the next change */
+	bool listeners;                       /* SYNs that find a listener's queue full are seen as well */
+	const char *why_listeners;            /* not */
+	const struct service_drops *services; /* SERVICES_MAX; NULL where it is off */
+	const char (*reasons)[DROP_NAME_MAX]; /* DROP_REASONS: as the kernel spells them; empty: there is none */
+};
+struct datapath_drops datapath_drops(const struct datapath *dp);
+
 /* The policy and the names that count now. Valid until the next change. */
 const struct policy_slot *datapath_policies(const struct datapath *dp);
 const struct catalogue_slot *datapath_catalogue(const struct datapath *dp);

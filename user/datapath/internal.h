@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "bpf/abi.h"
+#include "bpf/drops.skel.h"
 #include "bpf/response.skel.h"
 #include "bpf/spillway.skel.h"
 #include "bpf/tag.skel.h"
@@ -35,6 +36,21 @@ struct responder {
 	} attached[CONFIG_INTERFACES_MAX];
 	size_t attached_count;
 	struct error why; /* empty where it is on, and everywhere */
+};
+
+/* The programs that count what the host drops. */
+enum drop_program {
+	DROP_SEEN,     /* packets that the kernel gives a reason for */
+	DROP_LISTENER, /* SYNs that found a listener's queue full */
+	DROP_PROGRAMS,
+};
+
+struct drops {
+	struct drops_bpf *skeleton;                /* NULL: off */
+	struct bpf_link *links[DROP_PROGRAMS];     /* NULL: not attached */
+	struct service_drops *counts;              /* shared with the kernel */
+	char reasons[DROP_REASONS][DROP_NAME_MAX]; /* empty: none of this number */
+	struct error why[DROP_PROGRAMS];           /* each is off */
 };
 
 /* The lists: what is known of the trie without reading it. */
@@ -80,12 +96,14 @@ struct datapath {
 
 	struct tags tags;
 	struct responder responder;
+	struct drops drops;
 };
 
 DEFINE_CLEANUP(struct datapath, datapath_close)
 DEFINE_CLEANUP(struct spillway_bpf, spillway_bpf__destroy)
 DEFINE_CLEANUP(struct tag_bpf, tag_bpf__destroy)
 DEFINE_CLEANUP(struct response_bpf, response_bpf__destroy)
+DEFINE_CLEANUP(struct drops_bpf, drops_bpf__destroy)
 
 /* Loads the programs with `features` and what else `*dp` says, adopting or making the pinned maps, and puts them in the
  * place of those that were there, under every link. On failure the old ones stay. */
@@ -133,3 +151,13 @@ void response_close(struct datapath *dp);
 
 /* Takes the program off a device, where the pin called `name` says that it is there. */
 void response_unpin(const char *dir, const char *name);
+
+/* Begins to count what the host drops, if the kernel grants it; what it refuses is off, and says why. */
+void drops_start(struct datapath *dp);
+
+/* A service's counters begin anew. */
+void drops_forget(struct datapath *dp, unsigned service);
+
+/* As response_keep_pins() and response_close(). */
+int drops_keep_pins(struct datapath *dp, struct error *err);
+void drops_close(struct datapath *dp);

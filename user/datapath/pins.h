@@ -14,6 +14,9 @@
 #define PIN_TAG_SOCKETS     "tag_sockets" /* bpf/tag.bpf.c */
 #define PIN_TAG_LINK_PREFIX "tag_link_"
 
+#define PIN_HOST_DROPS       "host_drops" /* bpf/drops.bpf.c */
+#define PIN_DROP_LINK_PREFIX "drop_link_"
+
 #define PIN_RESPONSE_LINK_PREFIX   "response_link_"   /* + the device's index */
 #define PIN_RESPONSE_FILTER_PREFIX "response_filter_" /* the same; a program, where the kernel has no such links */
 

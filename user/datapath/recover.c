@@ -55,7 +55,8 @@ static void recover_from_link(const char *dir, const char *name, void *argument)
 
 	if (strncmp(name, PIN_LINK_PREFIX, strlen(PIN_LINK_PREFIX)) != 0 &&
 	    strncmp(name, PIN_TAG_LINK_PREFIX, strlen(PIN_TAG_LINK_PREFIX)) != 0 &&
-	    strncmp(name, PIN_RESPONSE_LINK_PREFIX, strlen(PIN_RESPONSE_LINK_PREFIX)) != 0)
+	    strncmp(name, PIN_RESPONSE_LINK_PREFIX, strlen(PIN_RESPONSE_LINK_PREFIX)) != 0 &&
+	    strncmp(name, PIN_DROP_LINK_PREFIX, strlen(PIN_DROP_LINK_PREFIX)) != 0)
 		return;
 	pins_path(dir, name, path);
 	_cleanup_close_ int link_fd = bpf_obj_get(path);
@@ -126,6 +127,10 @@ int datapath_keep_pins(struct datapath *dp, struct error *err)
 	tags_follow_cgroup(dp);
 	if (pinned >= 0) {
 		pinned = response_keep_pins(dp, err);
+		count += pinned > 0 ? pinned : 0;
+	}
+	if (pinned >= 0) {
+		pinned = drops_keep_pins(dp, err);
 		count += pinned > 0 ? pinned : 0;
 	}
 	return pinned < 0 ? pinned : count;

@@ -29,11 +29,29 @@ struct signals {
 	struct datapath *dp;
 	struct pressure *pressure;
 	double swept_s, looked_s, window_s;
+	unsigned overflows[16]; /* the kernel's reasons that are about a full queue */
+	size_t overflows_count;
 	struct seen_responses *seen[SERVICES_MAX];   /* made when first needed */
 	struct shown_responses *shown[SERVICES_MAX]; /* likewise */
 };
 
 DEFINE_CLEANUP(struct signals, signals_free)
+
+/* Reasons that say: it came faster than it was taken. */
+static const char *const overflow_reasons[] = {
+	"TCP_LISTEN_OVERFLOW", "SOCKET_RCVBUFF", "SOCKET_BACKLOG",      "PROTO_MEM",
+	"CPU_BACKLOG",         "FULL_RING",      "TCP_OFO_QUEUE_PRUNE",
+};
+
+static void find_overflows(struct signals *signals)
+{
+	struct datapath_drops drops = datapath_drops(signals->dp);
+
+	for (unsigned reason = 0; drops.on && reason < DROP_REASONS; reason++)
+		for (size_t i = 0; i < sizeof(overflow_reasons) / sizeof(*overflow_reasons); i++)
+			if (strcmp(drops.reasons[reason], overflow_reasons[i]) == 0)
+				signals->overflows[signals->overflows_count++] = reason;
+}
 
 int signals_new(struct signals **out, struct datapath *dp, struct error *err)
 {
@@ -41,6 +59,7 @@ int signals_new(struct signals **out, struct datapath *dp, struct error *err)
 	if (!signals)
 		return error_set(err, -ENOMEM, "signals: no memory");
 	signals->dp = dp;
+	find_overflows(signals);
 	int failure = pressure_new(&signals->pressure, NULL, err);
 	if (failure)
 		return failure;
@@ -120,43 +139,60 @@ void signals_tick(struct signals *signals, double now_s)
 }
 
 static void read_responses(const struct service_responses *now, struct seen_responses *seen,
-                           struct service_signals *out)
+                           struct controller_signals *out)
 {
-	__u64 buckets[RESPONSE_BUCKETS];
-	__u64 requests = now->requests, unanswered = now->unanswered;
+	__u64 buckets[RESPONSE_BUCKETS], requests = now->requests, unanswered = now->unanswered;
 
 	out->responses = (unsigned)response_buckets_since(now->buckets, seen->buckets, buckets);
 	out->requests = (unsigned)(requests - seen->requests);
 	out->unanswered = (unsigned)(unanswered - seen->unanswered);
 	out->response_p50_s = response_percentile_s(buckets, 0.50);
 	out->response_p99_s = response_percentile_s(buckets, 0.99);
-	out->replies = now->sum_ns > 0;
 	seen->requests = requests;
 	seen->unanswered = unanswered;
 	memcpy(seen->buckets, now->buckets, sizeof(seen->buckets));
 }
 
-void signals_read(struct signals *signals, unsigned service, double now_s, struct service_signals *out)
+static double read_overflows(const struct signals *signals, unsigned service, struct seen_responses *seen)
 {
-	*out = (struct service_signals){
-		.response_p50_s = NAN, .response_p99_s = NAN, .host_pressure = pressure_most(signals->pressure)};
-	if (service >= SERVICES_MAX)
-		return;
-	struct seen_responses **seen = &signals->seen[service];
-	if (!*seen)
+	struct datapath_drops drops = datapath_drops(signals->dp);
+	__u64 dropped = 0;
+
+	if (!drops.on)
+		return NAN;
+	for (size_t i = 0; i < signals->overflows_count; i++)
+		dropped += drops.services[service].packets[signals->overflows[i]];
+	double overflows = dropped >= seen->overflows ? (double)(dropped - seen->overflows) : 0;
+	seen->overflows = dropped;
+	return overflows;
+}
+
+void signals_read(struct signals *signals, unsigned service, double now_s, struct controller_signals *inout)
+{
+	struct controller_signals out = {.offered_pps = inout->offered_pps,
+	                                 .admitted_pps = inout->admitted_pps,
+	                                 .overflows = NAN,
+	                                 .host_pressure = pressure_most(signals->pressure)};
+	struct seen_responses **seen = service < SERVICES_MAX ? &signals->seen[service] : NULL;
+
+	if (seen && !*seen)
 		*seen = calloc(1, sizeof(**seen));
-	if (!*seen)
-		return;
-	bool first = (*seen)->read_s <= 0;
-	out->elapsed_s = first ? 0 : now_s - (*seen)->read_s;
-	out->measured = is_measured(signals, service);
-	read_responses(&datapath_responses(signals->dp).services[service], *seen, out);
-	(*seen)->read_s = now_s;
-	out->fresh = !first && out->elapsed_s > 0 && out->elapsed_s <= SIGNALS_STALE_S;
-	if (out->fresh && out->measured)
-		return;
-	out->requests = out->responses = out->unanswered = 0;
-	out->response_p50_s = out->response_p99_s = NAN;
+	if (seen && *seen) {
+		bool first = (*seen)->read_s <= 0;
+		out.elapsed_s = first ? 0 : now_s - (*seen)->read_s;
+		out.fresh = !first && out.elapsed_s > 0 && out.elapsed_s <= SIGNALS_STALE_S;
+		read_responses(&datapath_responses(signals->dp).services[service], *seen, &out);
+		out.overflows = read_overflows(signals, service, *seen);
+		(*seen)->read_s = now_s;
+	}
+	/* What is not of this interval is nobody's to act on. */
+	if (!out.fresh || !is_measured(signals, service)) {
+		out.requests = out.responses = out.unanswered = 0;
+		out.response_p50_s = out.response_p99_s = NAN;
+	}
+	if (!out.fresh)
+		out.overflows = NAN;
+	*inout = out;
 }
 
 double signals_bound_s(unsigned i)
@@ -204,6 +240,14 @@ size_t signals_features(const struct signals *signals, struct signals_feature ou
 		out[count++] = (struct signals_feature){"response", responses.on,
 		                                        responses.on ? "requests are sampled, and their replies timed"
 		                                                     : responses.why};
+	struct datapath_drops drops = datapath_drops(signals->dp);
+	out[count++] = (struct signals_feature){"host_drops", drops.on,
+	                                        drops.on ? "the kernel says what it drops, and why" : drops.why};
+	if (drops.on)
+		out[count++] = (struct signals_feature){
+			"listen_drops", drops.listeners,
+			drops.listeners ? "connection attempts that find a listener's queue full are seen"
+					: drops.why_listeners};
 	out[count++] = (struct signals_feature){
 		"pressure", stalls,
 		stalls ? "the kernel tells how long tasks waited"

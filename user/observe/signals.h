@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "base/error.h"
+#include "control/controller.h"
 #include "datapath/datapath.h"
 #include "observe/pressure.h"
 
@@ -21,26 +22,21 @@ void signals_free(struct signals *signals);
  * below. */
 void signals_tick(struct signals *signals, double now_s);
 
-/* What was measured of a service since its last reading. Requests are those that were sampled: all of a quiet service,
- * a thousand a second and processor at the most of a busy one. */
-struct service_signals {
-	double elapsed_s; /* since the last reading */
-	bool fresh;       /* there was one, and not longer ago than SIGNALS_STALE_S */
-	bool measured;    /* response times are measured: of this service, on this host */
-	bool replies;     /* the service has ever been seen to answer: what never does is not to be called dead */
-	unsigned requests;
-	unsigned responses;    /* to those and earlier ones; SYN-ACKs are none: the kernel sends them for a dead service
-	                          too */
-	unsigned unanswered;   /* requests and SYNs that have waited for RESPONSE_OVERDUE_NS by now */
-	double response_p50_s; /* of the responses; NAN where there were none. Within 4 %, or 4 us */
-	double response_p99_s;
-	double overflows;     /* packets that queues of the host dropped: of listeners, sockets, the receive backlog */
-	double host_pressure; /* pressure_most() */
-};
+/* Fills what was measured of a service since its last reading: all of `inout` but `offered_pps` and `admitted_pps`.
+ *
+ *  - `fresh` is false at the first reading, and where the last one is longer ago than SIGNALS_STALE_S.
+ *  - Requests are those that were sampled: all of a quiet service, a thousand a second and processor at the most of a
+ *    busy one. Responses answer those and earlier ones; SYN-ACKs are none, since the kernel sends them for a dead
+ * service too. Unanswered are requests and SYNs that have waited for RESPONSE_OVERDUE_NS (1.5 s) by now.
+ *  - Percentiles are within 4 %, or 4 us. They are NAN where nothing was answered or response times are not measured:
+ * the service has no replies, or the host refuses; requests are 0 then.
+ *  - `overflows` are packets that queues of the host dropped: of listeners, of sockets, the receive backlog. NAN where
+ *    the host does not tell.
+ *  - `host_pressure` is pressure_most().
+ *
+ * There may be one reader a service: the controller. */
 #define SIGNALS_STALE_S 1.0
-
-/* One reader a service: the controller. Of any other number than a service's nothing is measured. */
-void signals_read(struct signals *signals, unsigned service, double now_s, struct service_signals *out);
+void signals_read(struct signals *signals, unsigned service, double now_s, struct controller_signals *inout);
 
 /* Everything since the state was made, for whoever shows it, and the percentiles of the last 5 to 10 s. */
 #define SIGNALS_BOUNDS 18
