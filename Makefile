@@ -16,7 +16,7 @@ include mk/tests.mk
 include mk/matrix.mk
 include mk/lint.mk
 
-.PHONY: all run check bench lint format install clean help deps
+.PHONY: all run check bench bench-overload lint format install clean help deps
 
 all: $(SPILLWAY) $(TRAFFIC) $(CLIENT) $(EXAMPLE) ## build the spillway program and its tools
 
@@ -32,6 +32,10 @@ check: ensure-deps ## lint, and build and run every test: unit (with sanitizers 
 bench: ensure-deps ## nanoseconds a packet above the floor, and beside other limiters
 	$(Q)$(MAKE) --no-print-directory all bench-tools
 	$(Q)O=$(abspath $O) tools/bench/run.sh
+
+bench-overload: ensure-deps ## what users feel under floods: nothing, nftables by hand, Spillway (SECONDS_PER_CASE=60)
+	$(Q)$(MAKE) --no-print-directory all overload-tools
+	$(Q)O=$(abspath $O) tools/overload/run.sh
 
 install: all ## install to $(DESTDIR)$(PREFIX)
 	install -Dm755 $(SPILLWAY) $(DESTDIR)$(PREFIX)/sbin/spillway

@@ -9,7 +9,7 @@ TRAFFIC_PURE := $(addprefix $O/tools/traffic/,frame.o sources.o)
 FOREIGN := $O/tools/bench/receivers.bpf.o
 
 .PHONY: tests unit-tests
-tests: unit-tests $(PACKET_TESTS) $(FOREIGN) $(FUZZER) $(FUZZ_SEEDS) $(READINGS) ## build the test programs
+tests: unit-tests $(PACKET_TESTS) $(LOAD) $(BACKEND) $(FOREIGN) $(FUZZER) $(FUZZ_SEEDS) $(READINGS) ## build the test programs
 unit-tests: $(UNIT_TESTS)
 
 $O/tests/unit/traffic_test: $(TRAFFIC_PURE)

@@ -17,7 +17,7 @@ $(TRAFFIC_SKELETON): $O/tools/traffic/traffic.bpf.o
 
 $O/tools/%.o: tools/%.c
 	@mkdir -p $(@D)
-	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(CFLAGS) -Itools -c $< -o $@
 
 $O/tools/traffic/live.o: $(TRAFFIC_SKELETON)
 
@@ -68,5 +68,18 @@ $(OBSERVING): $O/tools/bench/observing.o $(SCALING_PARTS) $(filter-out $O/user/m
 
 .PHONY: bench-tools
 bench-tools: $(TRAFFIC) $(RECEIVER) $(SCALING) $(OBSERVING)
+
+# Users of `make bench-overload`, and the work behind its web server.
+LOAD := $O/spillway-load
+BACKEND := $O/spillway-backend
+
+$(LOAD): $(addprefix $O/tools/overload/,load.o arrivals.o)
+	$(call say,LD,$@)$(CC) $(SANITIZE) $(LDFLAGS) $^ -lm -o $@
+
+$(BACKEND): $O/tools/lab/backend.o
+	$(call say,LD,$@)$(CC) $(SANITIZE) $(LDFLAGS) $^ -o $@
+
+.PHONY: overload-tools
+overload-tools: $(TRAFFIC) $(LOAD) $(BACKEND)
 
 -include $(wildcard $O/tools/*/*.d)

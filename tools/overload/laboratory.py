@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The laboratory as this benchmark uses it: two servers, each within a share of one processor, and whoever asks or floods
+them from the other. It must not know cases nor columns. Runs under tools/lab.sh, which removes the namespaces."""
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+BUILD = os.environ.get("O", "build")
+HERE = pathlib.Path(__file__).resolve().parent
+EDGE, USERS, ATTACKER = (os.environ.get(f"LAB_{name}", "") for name in ("EDGE", "USERS", "ATTACKER"))
+EDGE_IPV4, EDGE_MAC = os.environ.get("LAB_EDGE_IPV4", ""), os.environ.get("LAB_EDGE_MAC", "")
+STATE = pathlib.Path(os.environ.get("LAB_STATE", "/nonexistent")) / "overload"
+
+# On two processors the servers have one to themselves, and never wait for those who ask them.
+PROCESSORS = sorted(os.sched_getaffinity(0))
+SERVER_CPU, CLIENT_CPU = PROCESSORS[-1], PROCESSORS[0]
+NICE = -20
+# A query for the address of www.lab.test (RFC 1035 section 4.1).
+DNS_QUERY = "534c01000001000000000000" + "03777777036c6162047465737400" + "00010001"
+GOOD_USERS = 50
+CROWD_FIRST = GOOD_USERS + 1  # the crowd's addresses follow the well-behaved users'
+FEW_USERS = 3
+
+
+def run(*command, **options):
+    done = subprocess.run([str(word) for word in command], check=False, text=True, capture_output=True, **options)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(map(str, command))}: {done.stderr}")
+    return done.stdout
+
+
+def at(place, *command):
+    return ["nsenter", f"--net=/run/netns/{place}", *[str(word) for word in command]]
+
+
+def wait_until(condition, what, seconds=10):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            sys.exit(f"bench-overload: {what} did not start within {seconds} s")
+        time.sleep(0.02)
+
+
+class Share:
+    """A part of a processor, as a control group. Its period is short: who is over it waits, but not for long."""
+
+    def __init__(self, name, part, period_us):
+        quota_us = max(1000, round(part * period_us))
+        unified = pathlib.Path("/sys/fs/cgroup/cgroup.controllers").exists()
+        root = pathlib.Path("/sys/fs/cgroup" if unified else "/sys/fs/cgroup/cpu")
+        if unified and "cpu" not in (root / "cgroup.subtree_control").read_text(encoding="ascii").split():
+            (root / "cgroup.subtree_control").write_text("+cpu", encoding="ascii")
+        self.path = root / f"spillway-{os.environ['LAB_NAME']}-{name}"
+        self.path.mkdir()
+        if unified:
+            self.put("cpu.max", f"{quota_us} {period_us}")
+        else:
+            self.put("cpu.cfs_period_us", period_us)
+            self.put("cpu.cfs_quota_us", quota_us)
+
+    def put(self, name, value):
+        (self.path / name).write_text(str(value), encoding="ascii")
+
+    def take(self, pid):
+        self.put("cgroup.procs", pid)
+        for task in os.listdir(f"/proc/{pid}/task"):
+            os.sched_setaffinity(int(task), {SERVER_CPU})
+        os.setpriority(os.PRIO_PROCESS, pid, NICE)
+
+    def remove(self):
+        for _ in range(100):
+            try:
+                return self.path.rmdir()
+            except OSError:  # somebody in it is still ending
+                time.sleep(0.05)
+        return None
+
+
+class Process:
+    """Something that runs in a namespace until it ends or is ended."""
+
+    def __init__(self, place, *command, cpu=CLIENT_CPU, nice=0, output=subprocess.DEVNULL, errors=None, share=None):
+        def prepare():
+            if share:
+                share.put("cgroup.procs", os.getpid())
+            if cpu is not None:
+                os.sched_setaffinity(0, {cpu})
+            os.setpriority(os.PRIO_PROCESS, 0, nice)
+        self.started = time.monotonic()
+        self.popen = subprocess.Popen(at(place, *command), stdin=subprocess.DEVNULL, stdout=output,
+                                      stderr=errors, text=True, preexec_fn=prepare)
+
+    def wait(self):
+        output, _ = self.popen.communicate()
+        if self.popen.returncode not in (0, -signal.SIGTERM):
+            raise RuntimeError(f"{self.popen.args[2]}: ended with {self.popen.returncode}")
+        return output
+
+    def end(self):
+        if self.popen.poll() is None:
+            self.popen.terminate()
+        return self.wait()
+
+
+class Web:
+    """nginx with work behind it: a connection and some 500 us of processor time a request."""
+    name, protocol, port, transport = "web", "http", 8000, "tcp"
+    WORKERS, WORK_US = 4, 500
+
+    def __init__(self):
+        STATE.mkdir(exist_ok=True)
+        self.share = Share(self.name, 0.4, 10000)
+        conf = (HERE / "nginx.conf").read_text(encoding="ascii")
+        (STATE / "web.conf").write_text(conf.replace("@STATE@", str(STATE)).replace("@PORT@", str(self.port)),
+                                        encoding="ascii")
+        socket = STATE / "backend.sock"
+        self.processes = [
+            Process(EDGE, f"{BUILD}/spillway-backend", socket, self.WORKERS, self.WORK_US,
+                    cpu=SERVER_CPU, nice=NICE, share=self.share)]
+        wait_until(socket.exists, "spillway-backend")
+        os.chmod(socket, 0o666)  # nginx's workers are somebody else
+        self.processes.append(Process(EDGE, "nginx", "-p", STATE, "-c", STATE / "web.conf",
+                                      cpu=SERVER_CPU, nice=NICE, share=self.share))
+
+    def stop(self):
+        for process in self.processes:
+            process.end()
+        self.share.remove()
+
+
+class Dns:
+    """The laboratory's unbound a second time, under valgrind, which makes a slow processor of a fast one."""
+    name, protocol, port, transport = "dns", "dns", 5300, "udp"
+
+    def __init__(self):
+        STATE.mkdir(exist_ok=True)
+        self.share = Share(self.name, 0.4, 10000)
+        conf = (HERE.parent / "lab" / "unbound.conf").read_text(encoding="ascii")
+        for key, value in (("port", self.port), ("logfile", '"/dev/null"')):
+            conf = re.sub(rf"(?m)^\t{key}: .*$", f"\t{key}: {value}", conf)
+        (STATE / "unbound.conf").write_text(conf.replace("@STATE@", str(STATE)), encoding="ascii")
+        self.processes = [Process(EDGE, "valgrind", "--quiet", "--leak-check=no", "--track-origins=yes", "unbound",
+                                  "-c", STATE / "unbound.conf", cpu=SERVER_CPU, nice=NICE, share=self.share,
+                                  errors=subprocess.DEVNULL)]
+
+    def stop(self):
+        for process in self.processes:
+            process.end()
+        self.share.remove()
+
+
+def address_few():
+    """The few heavy users are real: they have addresses."""
+    for i in range(2, FEW_USERS + 1):
+        run(*at(ATTACKER, "ip", "address", "add", f"10.99.200.{i}/16", "dev", "attack0"))
+
+
+class Load:
+    """Users who ask a service; their requests' records are there when it has ended."""
+    count = 0
+
+    def __init__(self, service, place, first, users, *options, nice=0):
+        Load.count += 1
+        self.path = STATE / f"records-{Load.count}"
+        self.process = Process(place, f"{BUILD}/spillway-load", "--server", EDGE_IPV4, "--port", service.port,
+                               "--protocol", service.protocol, "--first", first, "--users", users,
+                               "--records", self.path, *options, nice=nice, output=subprocess.PIPE)
+        self.summary = None
+
+    def end(self):
+        if self.summary is None:
+            self.summary = json.loads(self.process.end())
+        return self.summary
+
+    def wait(self):
+        if self.summary is None:
+            self.summary = json.loads(self.process.wait())
+        return self.summary
+
+
+def good_load(service, rate, seconds=86400):
+    return Load(service, USERS, "10.99.1.1", GOOD_USERS, "--rate", rate, "--seconds", seconds, nice=NICE)
+
+
+def crowd_load(service, rate, seconds, users, *options):
+    return Load(service, USERS, f"10.99.1.{CROWD_FIRST}", users, "--rate", rate, "--seconds", seconds, "--seed", 7,
+                *options)
+
+
+def few_load(service, rate, seconds, *options):
+    return Load(service, ATTACKER, "10.99.200.1", FEW_USERS, "--rate", rate, "--seconds", seconds, "--seed", 3, *options)
+
+
+def flood_command(service, sources, users, distribution):
+    """SYNs or queries of sources that are nobody's."""
+    what = ["--protocol", "tcp-syn"] if service.transport == "tcp" else ["--protocol", "udp", "--payload", DNS_QUERY]
+    return [f"{BUILD}/spillway-traffic", "--interface", "attack0", "--destination-mac", EDGE_MAC, "--destination", EDGE_IPV4,
+            "--port", service.port, *what, "--sources", sources, "--users", users, "--distribution", distribution, "--json"]
+
+
+def raw_flood(service, rate, seconds, *who):
+    return Process(ATTACKER, *flood_command(service, *who), "--rate", round(rate), "--seconds", seconds,
+                   output=subprocess.PIPE)
