@@ -115,7 +115,7 @@ policy() {
 		[ -n "$yaml" ] || : >"$DIR/broken.yaml"
 		assert_fails 4 "$words" "$SPILLWAY" check "$DIR/broken.yaml"
 		[[ $stderr == "spillway: $DIR/broken.yaml:"[0-9]*:[0-9]*": "* ]]
-		assert_fails 1 "$words" "$SPILLWAY" run --config "$DIR/broken.yaml"
+		assert_fails 4 "$words" "$SPILLWAY" run --config "$DIR/broken.yaml"
 		assert_nothing_left
 	done < <(broken_files)
 	assert_fails 1 "No such file" "$SPILLWAY" check "$DIR/nosuch.yaml"
@@ -146,7 +146,7 @@ policy() {
 @test "a start that cannot have what it is told to have says so and leaves nothing" {
 	assert_fails 1 "interface nosuch0: not found: name one that 'ip link' shows" "$SPILLWAY" run --interface nosuch0
 	assert_nothing_left
-	assert_fails 1 "no interface: name one with --interface, or under 'interfaces:'" "$SPILLWAY" run
+	assert_fails 4 "no interface: name one with --interface, or under 'interfaces:'" "$SPILLWAY" run
 	assert_nothing_left
 	local long
 	long=$DIR/$(printf 'x%.0s' {1..110})

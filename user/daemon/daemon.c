@@ -275,6 +275,7 @@ static void on_tick(evutil_socket_t fd, short what, void *argument)
 	size_t overrides = daemon->overrides_count;
 	(void)fd, (void)what;
 
+	sd_notify(0, "WATCHDOG=1");
 	overrides_drop_lapsed(daemon, now_s);
 	if (daemon->overrides_count != overrides && apply(daemon, daemon->config, &err) < 0)
 		log_error("%s", err.text);
@@ -428,7 +429,7 @@ static int start(struct daemon *daemon, bool *kept, struct error *err)
 {
 	int failure = read_config(&daemon->options, &daemon->config, err);
 	if (failure)
-		return failure;
+		return failure == -EINVAL ? -EBADMSG : failure;
 	assert(daemon->config);
 	daemon->loop = event_base_new();
 	if (!daemon->loop)
@@ -482,5 +483,5 @@ int daemon_run(const struct daemon_options *options)
 		event_base_free(daemon.loop);
 	events_free(daemon.events);
 	config_free(daemon.config);
-	return failure ? 1 : 0;
+	return failure;
 }

@@ -53,7 +53,8 @@ struct daemon {
 	char host[128]; /* its name */
 };
 
-/* Runs until SIGTERM or SIGINT. Returns the exit status; what went wrong has been logged. */
+/* Runs until SIGTERM or SIGINT. Returns 0, or -errno when what went wrong has been logged: -EBADMSG where the
+ * configuration is at fault, so that trying again is of no use. */
 int daemon_run(const struct daemon_options *options);
 
 /* Applies the configuration file again: all of it, or nothing. On failure `err` holds every fault, one a line. */

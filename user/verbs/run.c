@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+#include <errno.h>
+
 #include "daemon/daemon.h"
 #include "verbs/options.h"
 #include "verbs/verbs.h"
@@ -49,5 +51,8 @@ int verb_run(int argc, char **argv)
 		return wrong_usage(argv[optind], "not expected here", help);
 	daemon.socket = common.socket;
 	daemon.pins = common.pins;
-	return daemon_run(&daemon) ? EXIT_FAILED : EXIT_DONE;
+	int failure = daemon_run(&daemon);
+	if (failure == -EBADMSG)
+		return EXIT_FAULTS_FOUND;
+	return failure ? EXIT_FAILED : EXIT_DONE;
 }
