@@ -14,9 +14,10 @@ include mk/tools.mk
 include mk/fuzz.mk
 include mk/tests.mk
 include mk/matrix.mk
+include mk/package.mk
 include mk/lint.mk
 
-.PHONY: all run check bench bench-overload lint format install clean help deps
+.PHONY: all run check bench bench-overload lint format clean help deps
 
 all: $(SPILLWAY) $(TRAFFIC) $(CLIENT) $(EXAMPLE) ## build the spillway program and its tools
 
@@ -36,10 +37,6 @@ bench: ensure-deps ## nanoseconds a packet above the floor, and beside other lim
 bench-overload: ensure-deps ## what users feel under floods: nothing, nftables by hand, Spillway (SECONDS_PER_CASE=60)
 	$(Q)$(MAKE) --no-print-directory all overload-tools
 	$(Q)O=$(abspath $O) tools/overload/run.sh
-
-install: all ## install to $(DESTDIR)$(PREFIX)
-	install -Dm755 $(SPILLWAY) $(DESTDIR)$(PREFIX)/sbin/spillway
-	install -Dm644 include/spillway.h $(DESTDIR)$(PREFIX)/include/spillway.h
 
 clean: ## remove what was built
 	rm -rf $O

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Compilers, flags and the quiet form of a command line.
 O ?= build
-PREFIX ?= /usr/local
 SAN ?=
 ifneq ($(SAN),)
 override O := $O/san

@@ -95,7 +95,7 @@ broken_files() {
 		belongs to service|services: [{name: a, protocol: udp, ports: [1-9]}, {name: b, protocol: udp, ports: [5]}]
 		unknown key 'speed'|speed: 7
 		expected observe, enforce|mode: sometimes
-		not in this version|services: [{name: a, protocol: udp, ports: [1], adaptive: {}}]
+		a bound is missing|services: [{name: a, protocol: udp, ports: [1], adaptive: {}}]
 		expected a list of services|services: 7
 		the file is empty|
 		expected a number from 1000|table: {users: 1}
