@@ -81,7 +81,7 @@ static const struct {
 	{TOP "lists: {entries: 999}\n", "2:18: from 1000"},
 	{TOP "lists: {bogus: 1}\n", "2:9: unknown key 'bogus' in lists"},
 	{WITH("adaptive: {minimum: 20, maximum: 100k, target_response: 5ms}"), NULL},
-	{WITH("adaptive: {minimum: 20, maximum: 20, replies: no, burst: 1s}"), NULL},
+	{WITH("adaptive: {minimum: 20, maximum: 20, burst: 1s}\n    replies: no"), NULL},
 	{WITH("adaptive: {minimum_bytes: 10kB, maximum_bytes: 1GB}\n    capacity: {maximum_bytes: 1GB}"), NULL},
 	{WITH("adaptive: {minimum: 20, maximum: 100k}\n    capacity: {minimum: 500, maximum: 50k}"), NULL},
 	{WITH("adaptive: {minimum: 20, maximum: 100k}\n    capacity: 50k"), NULL},
@@ -99,9 +99,9 @@ static const struct {
 	{WITH("adaptive: {minimum: 1, maximum: 20, target_response: 1ns}"), "6:58: from 50 us to 1m"},
 	{WITH("adaptive: {minimum: 1, maximum: 20, target_response: 1h}"), "6:58: from 50 us"},
 	{WITH("adaptive: {minimum: 1, maximum: 20, burst: 1ms}"), "6:48: from 10 ms"},
-	{WITH("adaptive: {minimum: 1, maximum: 20, replies: maybe}"), "6:50: yes, no"},
-	{WITH("adaptive: {minimum: 1, maximum: 20, replies: no, target_response: 5ms}"),
-         "6:15: no replies to be timed"},
+	{WITH("replies: maybe"), "6:14: yes, no"},
+	{WITH("adaptive: {minimum: 1, maximum: 20, target_response: 5ms}\n    replies: no"),
+         "6:15: no 'replies' to be timed"},
 	{WITH("adaptive: {minimum: 1, maximum: 20}\n    limit: {packets_per_second: 5}"),
          "6:15: 'packets_per_second' beside 'adaptive'"},
 	{WITH("limit: {bytes_per_second: 1MB}\n    adaptive: {minimum_bytes: 64, maximum_bytes: 1kB}"),
@@ -262,7 +262,7 @@ static void test_adaptive_values(void **state)
 	assert_int_equal(config_parse(text, strlen(text), &config, &faults), 0);
 	const struct config_service *web = &config->services[0];
 	assert_true(web->adaptive.on);
-	assert_true(web->adaptive.replies);
+	assert_true(web->replies);
 	assert_false(web->adaptive.bytes);
 	assert_true(web->adaptive.minimum == 20);
 	assert_true(web->adaptive.maximum == 1000);

@@ -56,16 +56,6 @@ static void read_burst(struct reading *reading, const yaml_node_t *node, void *t
 	schema_read_duration(reading, node, BURST_LEAST_S, BURST_MOST_S, &into->keys->burst_s);
 }
 
-static void read_replies(struct reading *reading, const yaml_node_t *node, void *target)
-{
-	static const struct schema_word words[] = {{"yes", true}, {"no", false}, {"true", true}, {"false", false}, {0}};
-	const struct target *into = target;
-	int replies;
-
-	if (schema_read_word(reading, node, words, &replies))
-		into->keys->replies = replies;
-}
-
 /* Whether bounds are in one unit, and the lower one is no higher than the upper one. */
 static bool bounds_are_sound(struct reading *reading, const yaml_node_t *node, const struct bounds *bounds)
 {
@@ -92,7 +82,6 @@ void adaptive_read(struct reading *reading, const yaml_node_t *node, struct adap
 		{"maximum_bytes", read_maximum_bytes, false},
 		{"target_response", read_target_response, false},
 		{"burst", read_burst, false},
-		{"replies", read_replies, false},
 		{0},
 	};
 	static const struct schema schema = {"adaptive", known};
@@ -100,7 +89,6 @@ void adaptive_read(struct reading *reading, const yaml_node_t *node, struct adap
 	const struct bounds *level = &keys->level;
 	size_t faults_before = reading->faults->count;
 
-	keys->replies = true;
 	keys->burst_s = BURST_S;
 	schema_read(reading, node, &schema, &into);
 	if (reading->faults->count != faults_before || !bounds_are_sound(reading, node, level))
@@ -109,9 +97,6 @@ void adaptive_read(struct reading *reading, const yaml_node_t *node, struct adap
 		faults_add(reading->faults, mark_of(node),
 		           "a bound is missing: expected 'minimum' and 'maximum', or 'minimum_bytes' and "
 		           "'maximum_bytes'");
-	else if (!keys->replies && keys->target_response_s > 0)
-		faults_add(reading->faults, mark_of(node),
-		           "'target_response' where there are no replies to be timed: remove one of them");
 	else
 		keys->place = mark_of(node);
 }
@@ -144,6 +129,8 @@ static const char *conflict(const struct adaptive_keys *keys, const struct confi
 	bool bytes = keys->level.maximum_bytes > 0;
 	const struct bounds *capacity = &keys->capacity;
 
+	if (!service->replies && keys->target_response_s > 0)
+		return "'target_response' where there are no 'replies' to be timed: remove one of them";
 	if (!bytes && service->limit.packets.per_second > 0)
 		return "'packets_per_second' beside 'adaptive', whose 'maximum' is that limit: remove one of them";
 	if (bytes && service->limit.bytes.per_second > 0)
@@ -186,7 +173,6 @@ void adaptive_settle(struct config_faults *faults, const struct adaptive_keys *k
 	*adaptive = (struct config_adaptive){
 		.on = true,
 		.bytes = bytes,
-		.replies = keys->replies,
 		.minimum = bytes ? keys->level.minimum_bytes : keys->level.minimum,
 		.maximum = bytes ? keys->level.maximum_bytes : keys->level.maximum,
 		.capacity_minimum = bytes ? keys->capacity.minimum_bytes : keys->capacity.minimum,

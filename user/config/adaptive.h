@@ -16,7 +16,6 @@ struct adaptive_keys {
 	struct bounds level, capacity;
 	bool capacity_is_range; /* else a number, as of any service */
 	double target_response_s, burst_s;
-	bool replies;
 };
 
 /* Read `adaptive: {...}`, and `capacity:`, a number or a range. */

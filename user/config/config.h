@@ -66,7 +66,6 @@ enum config_class {
 struct config_adaptive {
 	bool on;
 	bool bytes;               /* level and capacity are in bytes a second; else in packets */
-	bool replies;             /* it answers requests: silence is a fault, and delay a signal */
 	double minimum, maximum;  /* of the level; the maximum is also the limit while no controller is there */
 	double capacity_minimum;  /* the maximum is the service's capacity, 0: any */
 	double target_response_s; /* 0: learnt */

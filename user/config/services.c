@@ -381,7 +381,7 @@ static void read_adaptive(struct reading *reading, const yaml_node_t *node, void
 
 static void read_replies(struct reading *reading, const yaml_node_t *node, void *target)
 {
-	static const struct schema_word words[] = {{"true", true}, {"false", false}, {0}};
+	static const struct schema_word words[] = {{"yes", true}, {"no", false}, {"true", true}, {"false", false}, {0}};
 	struct service_reading *into = target;
 	int replies;
 

@@ -74,6 +74,13 @@ void controller_init(struct controller *controller)
 	capacity_init(&controller->capacity);
 }
 
+void controller_resume(struct controller *controller, double capacity_pps, double level_pps)
+{
+	controller_init(controller);
+	controller->capacity.pps = controller->told_capacity = capacity_pps;
+	controller->level_pps = controller->told_level = level_pps;
+}
+
 /* Faults --------------------------------------------------------------------------------------------------------- */
 
 static bool silence_is_fault(const struct controller *controller, double best_s)

@@ -79,6 +79,9 @@ struct controller {
 
 void controller_init(struct controller *controller);
 
+/* The same where what an earlier one decided is still in force; INFINITY for what was not. It goes on from there. */
+void controller_resume(struct controller *controller, double capacity_pps, double level_pps);
+
 /* One tick. `users` are the heavy users' demands of the newest pass over the table, which may be older than the
  * signals; they come back in another order. `rest_pps` is what all others offered; NAN: what `offered_pps` has beyond
  * the users' sum. `*out` is filled whole. Takes some 20 ms with 1,000,000 users, and no time to speak of with 1,000. */

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "daemon/adaptive.h"
 #include "daemon/daemon.h"
 #include "daemon/lists.h"
 #include "daemon/names.h"
@@ -69,6 +70,39 @@ static void set_paces(json_t *document, const struct datapath_paces *paces)
 	json_object_set_new(document, "capacity_bytes_per_second", pace_number(paces->capacity_bytes));
 }
 
+static json_t *finite_number(double value)
+{
+	return isfinite(value) ? json_real(value) : json_null();
+}
+
+/* What the controller of an adaptive service wants beside what is in force, and why. */
+static void set_wishes(json_t *document, const struct daemon *daemon, unsigned number)
+{
+	struct adaptive_service service = {.level = INFINITY, .capacity = INFINITY};
+	bool on = adaptive_service(daemon->adaptive, number, &service);
+	const struct controller_decision *last = service.last;
+
+	json_object_set_new(document, "wished_level_packets_per_second",
+	                    service.bytes ? json_null() : finite_number(service.level));
+	json_object_set_new(document, "wished_level_bytes_per_second",
+	                    service.bytes ? finite_number(service.level) : json_null());
+	json_object_set_new(document, "wished_capacity_packets_per_second",
+	                    service.bytes ? json_null() : finite_number(service.capacity));
+	json_object_set_new(document, "wished_capacity_bytes_per_second",
+	                    service.bytes ? finite_number(service.capacity) : json_null());
+	json_object_set_new(
+		document, "adaptive",
+		on && last ? json_pack("{s:b,s:b,s:b,s:b,s:s,s:o,s:o,s:o,s:o,s:I,s:I,s:s}", "level_held",
+	                               service.level_held, "capacity_held", service.capacity_held, "overloaded",
+	                               last->overloaded, "fault", last->faulty, "signal", last->signal, "value",
+	                               finite_number(last->value), "target", finite_number(last->target),
+	                               "best_response_milliseconds", finite_number(last->best_response_s * 1e3),
+	                               "target_response_milliseconds", finite_number(last->target_response_s * 1e3),
+	                               "users_above", (json_int_t)last->users_above, "level_changes",
+	                               (json_int_t)service.level_changes, "why", last->why)
+			   : json_null());
+}
+
 static json_t *milliseconds(double seconds)
 {
 	return isnan(seconds) ? json_null() : json_real(seconds * 1e3);
@@ -101,6 +135,7 @@ static json_t *service_document(struct daemon *daemon, unsigned number, struct e
 	json_object_set_new(document, "spilled_by_reason", reasons_document(&observed.tallies));
 	json_object_set_new(document, "packets_per_second", json_real(observed.packets_per_second));
 	set_paces(document, &observed.paces);
+	set_wishes(document, daemon, number);
 	json_object_set_new(document, "active_users", json_integer((json_int_t)observed.active_users));
 	json_object_set_new(document, "response_milliseconds", response_document(daemon, number));
 	return document;
@@ -212,6 +247,14 @@ static json_t *pressure_document(const struct daemon *daemon)
 	return document;
 }
 
+static json_t *controller_document(const struct daemon *daemon)
+{
+	struct adaptive_pace pace = adaptive_pace(daemon->adaptive, daemon_clock_s());
+
+	return json_pack("{s:b,s:f,s:f,s:I}", "alive", pace.alive, "tick_milliseconds", pace.interval_s * 1e3,
+	                 "longest_tick_milliseconds", pace.longest_s * 1e3, "late_ticks", (json_int_t)pace.late);
+}
+
 json_t *api_status(struct daemon *daemon, struct error *err)
 {
 	/* Of the moment at which the counters are read, to the millisecond: by it two documents make a rate. */
@@ -233,8 +276,7 @@ json_t *api_status(struct daemon *daemon, struct error *err)
 	                    json_pack("{s:I,s:I,s:I,s:I,s:I}", "cells", (json_int_t)table.cells, "used",
 	                              (json_int_t)table.used, "newcomers", (json_int_t)table.newcomers, "overflowed",
 	                              (json_int_t)table.overflowed, "bytes", (json_int_t)table.bytes));
-	json_object_set_new(document, "controller",
-	                    json_pack("{s:b,s:i}", "alive", 1, "tick_milliseconds", OBSERVER_TICK_MS));
+	json_object_set_new(document, "controller", controller_document(daemon));
 	json_object_set_new(document, "pressure", pressure_document(daemon));
 	json_object_set_new(document, "malformed", malformed);
 	json_object_set_new(document, "services", services);

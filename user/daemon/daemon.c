@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "daemon/adaptive.h"
 #include "daemon/interfaces.h"
 #include "daemon/lists.h"
 #include "daemon/recorder.h"
@@ -201,6 +202,7 @@ static int reload(struct daemon *daemon, struct error *err)
 		warn_of_generic(daemon);
 	config_free(daemon->config);
 	daemon->config = config;
+	adaptive_follow(daemon->adaptive);
 	recorder_reload(daemon->recorder);
 	return 0;
 }
@@ -282,7 +284,9 @@ static void on_tick(evutil_socket_t fd, short what, void *argument)
 	if (observer_tick(daemon->observer, now_s, &err) < 0)
 		log_error("%s", err.text);
 	signals_tick(daemon->signals, now_s);
+	adaptive_tick(daemon->adaptive, now_s);
 	recorder_tick(daemon->recorder);
+	adaptive_tick_ends(daemon->adaptive, daemon_clock_s());
 	if (daemon->aged_s && now_s - daemon->aged_s < DATAPATH_AGE_S)
 		return;
 	daemon->aged_s = now_s;
@@ -343,12 +347,14 @@ static int open_datapath(struct daemon *daemon, struct error *err)
 		return failure;
 	datapath_drop_strangers(daemon->datapath);
 	failure = signals_new(&daemon->signals, daemon->datapath, err);
-	return failure ? failure : observer_new(&daemon->observer, daemon->datapath, err);
+	if (!failure)
+		failure = observer_new(&daemon->observer, daemon->datapath, err);
+	return failure ? failure : adaptive_new(&daemon->adaptive, daemon, err);
 }
 
 static struct event *timer_new(struct daemon *daemon, event_callback_fn callback)
 {
-	static const struct timeval tick = {.tv_usec = OBSERVER_TICK_MS * 1000};
+	static const struct timeval tick = {.tv_usec = OBSERVER_TICK_MS * 1000L};
 	struct event *event = event_new(daemon->loop, -1, EV_PERSIST, callback, daemon);
 
 	if (event)
@@ -466,6 +472,7 @@ int daemon_run(const struct daemon_options *options)
 	if (failure)
 		log_error("%s", err.text);
 
+	adaptive_free(daemon.adaptive);
 	observer_free(daemon.observer);
 	signals_free(daemon.signals);
 	bool opened = daemon.datapath != NULL;

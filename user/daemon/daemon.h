@@ -40,6 +40,7 @@ struct daemon {
 	struct datapath *datapath;
 	struct observer *observer;
 	struct signals *signals;
+	struct adaptive *adaptive;
 	struct events *events; /* there before anything that tells, and after it */
 	struct event_base *loop;
 	struct server *server;

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "daemon/adaptive.h"
 #include "daemon/api.h"
 #include "daemon/daemon.h"
 #include "daemon/feed.h"
@@ -141,6 +142,14 @@ static void write_capacity(struct scrape *scrape, unsigned number)
 static void write_byte_capacity(struct scrape *scrape, unsigned number)
 {
 	gauge_pace(scrape, number, scrape->services[number].paces.capacity_bytes);
+}
+
+static void write_level_changes(struct scrape *scrape, unsigned number)
+{
+	struct adaptive_service service;
+
+	if (adaptive_service(scrape->daemon->adaptive, number, &service))
+		count(scrape, service.level_changes, "service", scrape->names[number], NULL);
 }
 
 static void write_active_users(struct scrape *scrape, unsigned number)
@@ -279,6 +288,8 @@ static const struct family {
          NULL},
 	{"spillway_capacity_bytes_per_second", "gauge", "The same in bytes, where it is counted in them.",
          write_byte_capacity, NULL},
+	{"spillway_level_changes_total", "counter",
+         "Times that the controller has moved a level so far as to tell of it.", write_level_changes, NULL},
 	{"spillway_active_users", "gauge", "Users that sent something within the last two seconds.", write_active_users,
          NULL},
 	{"spillway_user_packets_per_second", "gauge", "Rates of the heaviest users of each service.",

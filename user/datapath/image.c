@@ -148,8 +148,7 @@ static void policy_set_kind(struct policy *policy, const struct config_service *
 /* Whether requests of the service are sampled, and their replies timed. */
 static bool service_is_timed(const struct config_service *service)
 {
-	return service->replies && (!service->adaptive.on || service->adaptive.replies) &&
-	       (service->protocol == CONFIG_TCP || service->protocol == CONFIG_UDP);
+	return service->replies && (service->protocol == CONFIG_TCP || service->protocol == CONFIG_UDP);
 }
 
 static __u64 sample_gap(const struct config *config)
