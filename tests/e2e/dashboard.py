@@ -24,7 +24,7 @@ BUILT_IN = {"__rate_interval", "__interval", "__range"}
 MAY_BE_EMPTY = {"spillway_hotspot", "spillway_host_drops_total", "spillway_requests_unanswered_total"}
 
 # In the contract, and not in the daemon yet.
-COMING = {"spillway_hotspot", "spillway_host_drops_total"}
+COMING = {"spillway_hotspot"}
 
 
 def needs(thing, where, **fields):

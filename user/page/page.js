@@ -22,7 +22,7 @@ const REASON_WORDS = {
   capacity: "the service over its capacity", denied: "denied sources", malformed: "malformed packets", drill: "a drill",
   not_owner: "users of another region",
 };
-const RESOURCE_WORDS = {cpu: "CPU", memory: "Memory", io: "Disk", softirq: "Softirq", backlog: "Backlog"};
+const RESOURCE_WORDS = {cpu: "CPU", memory: "Memory", io: "Disk", softirq: "Softirq", backlog: "Backlog", squeeze: "Squeezed"};
 
 const $ = (id) => document.getElementById(id);
 
@@ -66,7 +66,8 @@ const percent = (ratio) => ratio >= 0.995 ? "100 %" : ratio >= 0.0995 ? (100 * r
 
 function milliseconds(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
-  return value >= 1000 ? (value / 1000).toPrecision(3) + " s" : value.toPrecision(3) + " ms";
+  if (value >= 999.5) return (value / 1000).toPrecision(3) + " s";
+  return value >= 0.9995 ? value.toPrecision(3) + " ms" : (1000 * value).toPrecision(3) + " µs";
 }
 
 function duration(seconds) {
@@ -458,6 +459,7 @@ function makeCharts() {
     {label: "p99", column: "p99", colour: "--quiet", tone: "quiet"},
     {label: "p50", column: "p50", colour: "--ink", tone: "ink"},
   ], milliseconds, {});
+  response.logscale = true; // a p99 is often a hundred times the median
   response.none = "Not measured: no replies were seen.";
   charts = [traffic, level, response];
 }
@@ -540,14 +542,14 @@ function drawDetail() {
 
 // --- Events --------------------------------------------------------------------------------------------------------------
 
-function takeEvent(text) {
-  let event;
-  try {
-    event = JSON.parse(text);
-  } catch {
-    return;
+const knownEvents = new Set(); // ids: after a pause on the line some are told again
+
+function takeEvent(message) {
+  const event = JSON.parse(message.data);
+  if (event.event !== "lost" && message.lastEventId) {
+    if (knownEvents.has(message.lastEventId)) return;
+    knownEvents.add(message.lastEventId);
   }
-  if (!event || typeof event !== "object") return;
   event.when = Date.parse(event.time) || Date.now();
   events.unshift(event);
   events.length = Math.min(events.length, EVENTS);
@@ -564,17 +566,15 @@ function drawEvents() {
                    element("span", {}, element("span", {class: "kind"}, words), of ? element("span", {class: "of"}, " " + of) : "",
                            event.why ? element("span", {class: "why"}, String(event.why)) : ""));
   }));
-  if (!list.length) $("events").append(element("li", {class: "empty quiet"}, "None since this page was opened."));
+  if (!list.length) $("events").append(element("li", {class: "empty quiet"}, "None yet."));
 }
 
 function listen() {
-  const source = new EventSource("api/v1/events");
-  const take = (message) => takeEvent(message.data);
-  source.onmessage = take;
-  for (const name of Object.keys(EVENT_WORDS)) source.addEventListener(name, take);
+  const source = new EventSource("api/v1/events?recent=" + EVENTS);
+  source.onmessage = takeEvent;
   source.onopen = () => setText($("events-state"), "");
   source.onerror = () => {
-    setText($("events-state"), source.readyState === EventSource.CLOSED ? "not told by this daemon" : "connecting again");
+    setText($("events-state"), source.readyState === EventSource.CLOSED ? "not told: too many readers" : "connecting again");
     if (source.readyState === EventSource.CLOSED) setTimeout(listen, 10000);
   };
 }
@@ -656,21 +656,25 @@ function remembered(key, value) {
 
 const prefersDark = matchMedia("(prefers-color-scheme: dark)");
 
-function applyTheme() {
-  const theme = remembered("theme");
+function isDark() {
+  const theme = document.documentElement.dataset.theme;
+  return theme ? theme === "dark" : prefersDark.matches;
+}
+
+function applyTheme(theme) {
   if (theme === "dark" || theme === "light") document.documentElement.dataset.theme = theme;
   else delete document.documentElement.dataset.theme;
-  const dark = theme ? theme === "dark" : prefersDark.matches;
-  setText($("theme"), dark ? "Light" : "Dark");
+  setText($("theme"), isDark() ? "Light" : "Dark");
   for (const chart of charts) chart.forget();
   draw();
 }
 
 $("theme").addEventListener("click", () => {
-  remembered("theme", $("theme").textContent.toLowerCase());
-  applyTheme();
+  const theme = isDark() ? "light" : "dark";
+  remembered("theme", theme);
+  applyTheme(theme);
 });
-prefersDark.addEventListener("change", applyTheme);
+prefersDark.addEventListener("change", () => applyTheme(document.documentElement.dataset.theme));
 $("pause").addEventListener("click", () => {
   paused = !paused;
   $("pause").setAttribute("aria-pressed", String(paused));
@@ -700,7 +704,7 @@ $("follow").addEventListener("change", () => {
 $("events-all").addEventListener("change", drawEvents);
 
 makeCharts();
-applyTheme();
+applyTheme(remembered("theme"));
 drawEvents();
 listen();
 tick();
