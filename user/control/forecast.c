@@ -21,7 +21,7 @@
 #define DAMPING_WEEK    0.85  /* the trend's growth, each week further */
 #define ORIGINS_MAX     8
 #define HORIZON_S       (7 * 86400LL)
-#define LOGARITHM_MOST   600 /* of a rate: far beyond any, and finite */
+#define LOGARITHM_MOST  600 /* of a rate: far beyond any, and finite */
 #define BUCKETS         5
 #define BUCKET_LEAST    30 /* errors, for a quantile */
 
@@ -255,7 +255,7 @@ static size_t find_shift(const struct forecast *forecast, const struct fit *fit)
 
 static int fit_first(struct forecast *forecast, size_t count, struct fit *out)
 {
-	_cleanup_free_ double *scratch = malloc(count * sizeof(*scratch));
+	_cleanup_free_ double *scratch = calloc(count + 1, sizeof(*scratch));
 	if (!scratch)
 		return -ENOMEM;
 

@@ -52,7 +52,7 @@ struct forecast_quality {
 
 /* Returns 0 with `*out` the caller's (forecast_free), -ENODATA where there is less than FORECAST_LEAST_S of it or half
  * of it is missing, -ENOMEM. */
-int forecast_fit(struct forecast **out, const struct series *series);
+int forecast_fit(struct forecast **out, const struct series *whole);
 void forecast_free(struct forecast *forecast);
 
 struct forecast_quality forecast_quality(const struct forecast *forecast);
