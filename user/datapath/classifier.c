@@ -237,3 +237,24 @@ unsigned classifier_lookup(const struct classifier_slot *slot, enum port_table t
 	}
 	return leaf;
 }
+
+static unsigned first_service(const struct classifier_slot *slot, const struct destination_root roots[2])
+{
+	for (int family = 0; family < 2; family++) {
+		if (!roots[family].node && roots[family].leaf)
+			return roots[family].leaf;
+		for (unsigned byte = 0; roots[family].node && byte < 256; byte++) {
+			unsigned leaf = slot->nodes[roots[family].node].leaves[byte];
+			if (leaf && !(leaf & LEAF_IS_NODE))
+				return leaf;
+		}
+	}
+	return SERVICE_OTHER;
+}
+
+unsigned classifier_first(const struct classifier_slot *slot, enum port_table table, unsigned port)
+{
+	unsigned row = slot->rows[table][port & 0xffff];
+
+	return row & ROW_HAS_DESTINATIONS ? first_service(slot, slot->roots[row & (ROOTS_MAX - 1)]) : row;
+}

@@ -15,7 +15,11 @@ enum port_table classifier_table(enum config_protocol protocol);
 int classifier_compile(const struct config *config, const struct catalogue_slot *catalogue,
                        struct classifier_slot *slot, struct error *err);
 
-/* The reading of a compiled slot, as the packet path does it: for tests. `destination` is in network order, IPv4 as
+/* The reading of a compiled slot, as the packet path does it. `destination` is in network order, IPv4 as
  * ::ffff:a.b.c.d. */
 unsigned classifier_lookup(const struct classifier_slot *slot, enum port_table table, unsigned port, bool ipv6,
                            const __u8 destination[16]);
+
+/* The service of the port, where the destination is of no account: if it belongs to destinations, the first of theirs.
+ */
+unsigned classifier_first(const struct classifier_slot *slot, enum port_table table, unsigned port);

@@ -89,10 +89,18 @@ struct datapath_drops {
 	const char *why;                      /* not; valid until the next change */
 	bool listeners;                       /* SYNs that find a listener's queue full are seen as well */
 	const char *why_listeners;            /* not */
+	unsigned listen_reason;               /* what `datapath_count_listen_drops` counts under */
 	const struct service_drops *services; /* SERVICES_MAX; NULL where it is off */
 	const char (*reasons)[DROP_NAME_MAX]; /* DROP_REASONS: as the kernel spells them; empty: there is none */
 };
 struct datapath_drops datapath_drops(const struct datapath *dp);
+
+/* The number of the TCP service at a port and destination (in network order, IPv4 as ::ffff:a.b.c.d); of any that is at
+ * the port where the destination is NULL. */
+unsigned datapath_tcp_service(const struct datapath *dp, uint16_t port, const __u64 *destination, bool ipv6);
+
+/* Counts what listeners of a service have dropped, where no program sees it. */
+void datapath_count_listen_drops(struct datapath *dp, unsigned service, __u64 packets);
 
 /* The policy and the names that count now. Valid until the next change. */
 const struct policy_slot *datapath_policies(const struct datapath *dp);

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/log.h"
+#include "datapath/classifier.h"
 #include "datapath/internal.h"
 #include "datapath/pins.h"
 
@@ -242,6 +243,24 @@ struct datapath_drops datapath_drops(const struct datapath *dp)
 	                               .why = drops->why[DROP_SEEN].text,
 	                               .listeners = drops->links[DROP_LISTENER] != NULL,
 	                               .why_listeners = drops->why[DROP_LISTENER].text,
+	                               .listen_reason = reason_called(drops, LISTEN_OVERFLOW),
 	                               .services = drops->counts,
 	                               .reasons = drops->reasons};
+}
+
+unsigned datapath_tcp_service(const struct datapath *dp, uint16_t port, const __u64 *destination, bool ipv6)
+{
+	const struct classifier_slot *slot = &dp->state->classifiers[LIVE_CLASSIFIER_SLOT(dp->state->live.active)];
+
+	if (!destination)
+		return classifier_first(slot, PORTS_TCP, port);
+	return classifier_lookup(slot, PORTS_TCP, port, ipv6, (const __u8 *)destination);
+}
+
+void datapath_count_listen_drops(struct datapath *dp, unsigned service, __u64 packets)
+{
+	uint32_t reason = reason_called(&dp->drops, LISTEN_OVERFLOW);
+
+	if (dp->drops.counts && service < SERVICES_MAX && reason < DROP_REASONS)
+		__atomic_fetch_add(&dp->drops.counts[service].packets[reason], packets, __ATOMIC_RELAXED);
 }

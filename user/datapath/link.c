@@ -232,6 +232,7 @@ static void drop_stranger(const char *dir, const char *name, void *argument)
 void datapath_drop_strangers(struct datapath *dp)
 {
 	pins_each(dp->pins, drop_stranger, dp, NULL);
+	response_follow(dp);
 }
 
 const struct datapath_link *datapath_links(const struct datapath *dp, size_t *count)

@@ -48,7 +48,8 @@ static uint32_t program_id(int fd)
 	return bpf_obj_get_info_by_fd(fd, &program, &size) < 0 ? 0 : program.id;
 }
 
-/* Takes the filter off the device, if it is still the program that is pinned. The qdisc stays: others may use it. */
+/* Takes the filter off the device, if it is still the program that is pinned. The qdisc stays: others may use it. A
+ * device in another network namespace is not to be reached; links are, from anywhere. */
 static void filter_drop(unsigned device, const char *path)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)device, .attach_point = BPF_TC_EGRESS);
@@ -56,6 +57,7 @@ static void filter_drop(unsigned device, const char *path)
 	LIBBPF_OPTS(bpf_tc_opts, place, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY);
 	_cleanup_close_ int fd = bpf_obj_get(path);
 
+	libbpf_set_print(NULL); /* it tells the terminal of a device that is gone */
 	if (fd >= 0 && bpf_tc_query(&hook, &there) == 0 && there.prog_id == program_id(fd))
 		bpf_tc_detach(&hook, &place);
 }
@@ -182,12 +184,23 @@ static bool wanted_on(const struct datapath *dp, unsigned device)
 	return false;
 }
 
+/* At a start, the program that an earlier daemon has left is there before the interfaces are: it stays where theirs is.
+ */
+static bool expected_on(const struct datapath *dp, unsigned device)
+{
+	char name[PIN_LINK_NAME_MAX], path[PATH_MAX];
+
+	pins_link_name(device, name);
+	pins_path(dp->pins, name, path);
+	return dp->responder.skeleton && access(path, F_OK) == 0;
+}
+
 static void drop_unwanted(const char *dir, const char *name, void *argument)
 {
 	bool filter;
 	unsigned device = pin_device(name, &filter);
 
-	if (device && !wanted_on(argument, device))
+	if (device && !wanted_on(argument, device) && !expected_on(argument, device))
 		response_unpin(dir, name);
 }
 

@@ -7,11 +7,13 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "observe/listeners.h"
 #include "observe/response_times.h"
 
 #define WINDOW_S        5.0  /* of the percentiles that are shown: the last whole one, and this one so far */
 #define SWEEP_S         0.05 /* more often nothing is looked for that is overdue */
 #define PRESSURE_LOOK_S 0.5
+#define LISTENER_LOOK_S 0.5
 
 /* The counters of a service as they were seen last. */
 struct seen_responses {
@@ -29,7 +31,12 @@ struct signals {
 	struct datapath *dp;
 	struct pressure *pressure;
 	double swept_s, looked_s, window_s;
-	unsigned overflows[16]; /* the kernel's reasons that are about a full queue */
+	struct listeners *listeners; /* asked where no program sees what they drop; NULL: cannot be asked */
+	struct error why_not_listeners;
+	double asked_s;
+	__u64 listen_drops[SERVICES_MAX]; /* what was counted when they were asked last */
+	__u64 listen_told[SERVICES_MAX];  /* what they say now, from one question to the next */
+	unsigned overflows[16];           /* the kernel's reasons that are about a full queue */
 	size_t overflows_count;
 	struct seen_responses *seen[SERVICES_MAX];   /* made when first needed */
 	struct shown_responses *shown[SERVICES_MAX]; /* likewise */
@@ -60,6 +67,7 @@ int signals_new(struct signals **out, struct datapath *dp, struct error *err)
 		return error_set(err, -ENOMEM, "signals: no memory");
 	signals->dp = dp;
 	find_overflows(signals);
+	listeners_new(&signals->listeners, &signals->why_not_listeners);
 	int failure = pressure_new(&signals->pressure, NULL, err);
 	if (failure)
 		return failure;
@@ -75,6 +83,7 @@ void signals_free(struct signals *signals)
 		free(signals->seen[i]);
 		free(signals->shown[i]);
 	}
+	listeners_free(signals->listeners);
 	pressure_free(signals->pressure);
 	free(signals);
 }
@@ -122,8 +131,46 @@ static void turn_window(struct signals *signals)
 	}
 }
 
+static void on_listener(const struct listener *listener, uint32_t dropped, void *argument)
+{
+	struct signals *signals = argument;
+	const __u64 destination[2] = {listener->address[0], listener->address[1]};
+	unsigned service =
+		datapath_tcp_service(signals->dp, listener->port, listener->any ? NULL : destination, listener->ipv6);
+
+	if (service < SERVICES_MAX)
+		signals->listen_told[service] += dropped;
+}
+
+/* What listeners have dropped, less what was seen of it: last acknowledgements that find the queue full have a reason
+ * (kernel 6.14), SYNs do not. */
+static void ask_listeners(struct signals *signals)
+{
+	struct datapath_drops drops = datapath_drops(signals->dp);
+
+	if (!drops.on || drops.listeners || !signals->listeners || drops.listen_reason >= DROP_REASONS)
+		return;
+	memset(signals->listen_told, 0, sizeof(signals->listen_told));
+	if (listeners_look(signals->listeners, on_listener, signals, &signals->why_not_listeners) < 0) {
+		listeners_free(signals->listeners);
+		signals->listeners = NULL;
+		return;
+	}
+	for (unsigned service = 0; service < SERVICES_MAX; service++) {
+		const __u64 *counted = &drops.services[service].packets[drops.listen_reason];
+		__u64 seen = *counted - signals->listen_drops[service];
+		if (signals->listen_told[service] > seen)
+			datapath_count_listen_drops(signals->dp, service, signals->listen_told[service] - seen);
+		signals->listen_drops[service] = *counted;
+	}
+}
+
 void signals_tick(struct signals *signals, double now_s)
 {
+	if (now_s - signals->asked_s >= LISTENER_LOOK_S) {
+		signals->asked_s = now_s;
+		ask_listeners(signals);
+	}
 	if (now_s - signals->swept_s >= SWEEP_S) {
 		signals->swept_s = now_s;
 		sweep(signals, now_s);
@@ -245,9 +292,10 @@ size_t signals_features(const struct signals *signals, struct signals_feature ou
 	                                        drops.on ? "the kernel says what it drops, and why" : drops.why};
 	if (drops.on)
 		out[count++] = (struct signals_feature){
-			"listen_drops", drops.listeners,
-			drops.listeners ? "connection attempts that find a listener's queue full are seen"
-					: drops.why_listeners};
+			"listen_drops", drops.listeners || signals->listeners,
+			drops.listeners      ? "connection attempts that find a listener's queue full are seen"
+			: signals->listeners ? "listeners are asked twice a second what they have dropped"
+					     : signals->why_not_listeners.text};
 	out[count++] = (struct signals_feature){
 		"pressure", stalls,
 		stalls ? "the kernel tells how long tasks waited"
