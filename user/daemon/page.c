@@ -24,17 +24,26 @@ static void entity_tag(const char *bytes, const char *end, char out[24])
 	snprintf(out, 24, "\"%016llx\"", (unsigned long long)hash);
 }
 
-static char tags[PAGE_ASSETS][2][24]; /* [packed] */
+/* [packed]; made when first asked for. */
+static char tags[PAGE_ASSETS][2][24];
 
-static void on_asset(struct evhttp_request *request, void *argument)
+static const char *tag_of(const struct page_asset *asset, bool packed)
 {
-	const struct page_asset *asset = argument;
+	char *tag = tags[asset - page_assets][packed];
+
+	if (!*tag)
+		entity_tag(packed ? asset->packed : asset->bytes, packed ? asset->packed_end : asset->bytes_end, tag);
+	return tag;
+}
+
+static void answer(struct evhttp_request *request, const struct page_asset *asset)
+{
 	struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
 	const char *known = evhttp_find_header(evhttp_request_get_input_headers(request), "If-None-Match");
 	bool packed = http_takes_gzip(request);
 	const char *bytes = packed ? asset->packed : asset->bytes;
 	const char *end = packed ? asset->packed_end : asset->bytes_end;
-	const char *tag = tags[asset - page_assets][packed];
+	const char *tag = tag_of(asset, packed);
 
 	if (!http_only_reads(request))
 		return;
@@ -52,15 +61,13 @@ static void on_asset(struct evhttp_request *request, void *argument)
 	http_reply_constant(request, 200, asset->type, bytes, (size_t)(end - bytes));
 }
 
-void page_serve(struct evhttp *http)
+bool page_serve(struct evhttp_request *request, const char *path)
 {
 	for (size_t i = 0; i < PAGE_ASSETS; i++) {
-		union {
-			const struct page_asset *asset;
-			void *argument; /* which is given back as it was */
-		} of = {.asset = &page_assets[i]};
-		entity_tag(of.asset->bytes, of.asset->bytes_end, tags[i][false]);
-		entity_tag(of.asset->packed, of.asset->packed_end, tags[i][true]);
-		evhttp_set_cb(http, of.asset->path, on_asset, of.argument);
+		if (!path || strcmp(path, page_assets[i].path) != 0)
+			continue;
+		answer(request, &page_assets[i]);
+		return true;
 	}
+	return false;
 }

@@ -2,6 +2,9 @@
 /* The live page at `/`: its files are in the program itself (user/page/), and it asks no other host for anything. */
 #pragma once
 
-struct evhttp;
+#include <stdbool.h>
 
-void page_serve(struct evhttp *http);
+struct evhttp_request;
+
+/* Answers where `path` is one of the page's files; else returns false. */
+bool page_serve(struct evhttp_request *request, const char *path);

@@ -14,6 +14,7 @@
 
 #include "config/config.h"
 #include "daemon/api.h"
+#include "daemon/connections.h"
 #include "daemon/daemon.h"
 #include "daemon/feed.h"
 #include "daemon/http.h"
@@ -26,11 +27,23 @@
 #define REQUEST_TIMEOUT_S 5
 #define USERS_DEFAULT     20
 #define LISTEN_BACKLOG    128
+/* Both together with what else the daemon holds are below the 1,024 descriptors that a process may have at the least.
+ */
+#define WEB_CONNECTIONS     512
+#define CONTROL_CONNECTIONS 256
+
+/* One of the two ways in. */
+struct door {
+	struct server *server;
+	struct evhttp *http;
+	struct connections *connections;
+	bool changes; /* what changes something may be asked here */
+};
 
 struct server {
 	struct daemon *daemon;
-	struct evhttp *control;               /* the UNIX socket */
-	struct evhttp *web;                   /* TCP */
+	struct door control;                  /* the UNIX socket */
+	struct door web;                      /* TCP */
 	struct evhttp_bound_socket *listener; /* of `web`; NULL where it is off */
 	struct config_listen listen_on;
 	struct feed *feed;
@@ -281,10 +294,9 @@ static void on_stop(struct evhttp_request *request, void *argument)
 	http_reply_json(request, 200, json_pack("{s:b}", "stopping", 1));
 }
 
-static void on_nothing(struct evhttp_request *request, void *argument)
+static void answer_nothing(struct evhttp_request *request)
 {
 	struct error err;
-	(void)argument;
 
 	error_set(&err, 0,
 	          "nothing is at this path: / is the live page, /metrics for Prometheus, and there are /-/healthy, "
@@ -295,40 +307,67 @@ static void on_nothing(struct evhttp_request *request, void *argument)
 static const struct route {
 	const char *path;
 	void (*serve)(struct evhttp_request *request, void *argument);
-	bool changes;
+	bool changes; /* on the UNIX socket alone */
+	bool stays;   /* the answer goes on until the client goes */
 } routes[] = {
-	{"/metrics", on_metrics, false},
-	{"/-/healthy", on_healthy, false},
-	{"/-/ready", on_ready, false},
-	{"/api/v1/status", on_status, false},
-	{"/api/v1/services", on_services, false},
-	{"/api/v1/users", on_users, false},
-	{"/api/v1/lists", on_lists, false},
-	{"/api/v1/events", on_events, false},
-	{"/api/v1/reload", on_reload, true},
-	{"/api/v1/set", on_set, true},
-	{"/api/v1/allow", on_allow, true},
-	{"/api/v1/deny", on_deny, true},
-	{"/api/v1/forget", on_forget, true},
-	{"/api/v1/stop", on_stop, true},
+	{"/metrics", on_metrics, false, false},
+	{"/-/healthy", on_healthy, false, false},
+	{"/-/ready", on_ready, false, false},
+	{"/api/v1/status", on_status, false, false},
+	{"/api/v1/services", on_services, false, false},
+	{"/api/v1/users", on_users, false, false},
+	{"/api/v1/lists", on_lists, false, false},
+	{"/api/v1/events", on_events, false, true},
+	{"/api/v1/reload", on_reload, true, false},
+	{"/api/v1/set", on_set, true, false},
+	{"/api/v1/allow", on_allow, true, false},
+	{"/api/v1/deny", on_deny, true, false},
+	{"/api/v1/forget", on_forget, true, false},
+	{"/api/v1/stop", on_stop, true, false},
 };
 
-static struct evhttp *http_new(struct server *server, bool changes)
+static const struct route *route_find(const char *path, bool changes)
 {
-	struct evhttp *http = evhttp_new(server->daemon->loop);
-	if (!http)
-		return NULL;
-
-	evhttp_set_timeout(http, REQUEST_TIMEOUT_S);
-	evhttp_set_max_body_size(http, REQUEST_BYTES_MAX);
-	evhttp_set_max_headers_size(http, HEADER_BYTES_MAX);
-	evhttp_set_gencb(http, on_nothing, server);
-	page_serve(http);
-	evhttp_set_allowed_methods(http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD);
 	for (size_t i = 0; i < sizeof(routes) / sizeof(*routes); i++)
-		if (changes || !routes[i].changes)
-			evhttp_set_cb(http, routes[i].path, routes[i].serve, server);
-	return http;
+		if (path && (changes || !routes[i].changes) && strcmp(path, routes[i].path) == 0)
+			return &routes[i];
+	return NULL;
+}
+
+static void on_request(struct evhttp_request *request, void *argument)
+{
+	const struct door *door = argument;
+	const char *path = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(request));
+	const struct route *route = route_find(path, door->changes);
+
+	connections_heard(door->connections, request, route && route->stays);
+	if (route)
+		route->serve(request, door->server);
+	else if (!page_serve(request, path))
+		answer_nothing(request);
+}
+
+static int door_open(struct door *door, struct server *server, bool changes, size_t connections, struct error *err)
+{
+	door->server = server;
+	door->changes = changes;
+	door->http = evhttp_new(server->daemon->loop);
+	if (!door->http)
+		return error_set(err, -ENOMEM, "server: no memory");
+	evhttp_set_timeout(door->http, REQUEST_TIMEOUT_S);
+	evhttp_set_max_body_size(door->http, REQUEST_BYTES_MAX);
+	evhttp_set_max_headers_size(door->http, HEADER_BYTES_MAX);
+	evhttp_set_allowed_methods(door->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD);
+	evhttp_set_gencb(door->http, on_request, door);
+	return connections_new(&door->connections, server->daemon->loop, door->http, connections, err);
+}
+
+static void door_close(struct door *door)
+{
+	if (door->http)
+		evhttp_free(door->http);
+	if (door->connections)
+		connections_free(door->connections);
 }
 
 /* The socket's mode comes by umask before bind: there is no moment at which others may connect. */
@@ -364,7 +403,7 @@ static int listen_unix(struct server *server, struct error *err)
 	if (bound < 0 || listen(fd, LISTEN_BACKLOG) < 0)
 		return error_set(err, -errno, "socket %s: cannot listen: %s: name another with --socket", path,
 		                 strerror(errno));
-	if (evhttp_accept_socket(server->control, fd) < 0)
+	if (evhttp_accept_socket(server->control.http, fd) < 0)
 		return error_set(err, -ENOMEM, "socket %s: cannot accept", path);
 	memcpy(server->socket, path, strlen(path) + 1);
 	TAKE_FD(fd);
@@ -422,7 +461,7 @@ int server_open(struct server *server, const struct config_listen *listen_on, st
 			                 "listen %s:%u: cannot listen: %s: name another address under 'listen:', or "
 			                 "null",
 			                 listen_on->host, listen_on->port, strerror(-fd));
-		opened = evhttp_accept_socket_with_handle(server->web, fd);
+		opened = evhttp_accept_socket_with_handle(server->web.http, fd);
 		if (!opened)
 			return error_set(err, -ENOMEM, "listen: no memory");
 		TAKE_FD(fd);
@@ -434,13 +473,13 @@ int server_open(struct server *server, const struct config_listen *listen_on, st
 void server_abandon(struct server *server, struct evhttp_bound_socket *opened)
 {
 	if (opened && opened != server->listener)
-		evhttp_del_accept_socket(server->web, opened);
+		evhttp_del_accept_socket(server->web.http, opened);
 }
 
 void server_settle(struct server *server, const struct config_listen *listen_on, struct evhttp_bound_socket *opened)
 {
 	if (server->listener && server->listener != opened)
-		evhttp_del_accept_socket(server->web, server->listener);
+		evhttp_del_accept_socket(server->web.http, server->listener);
 	server->listener = opened;
 	server->listen_on = *listen_on;
 }
@@ -455,12 +494,11 @@ int server_new(struct server **out, struct daemon *daemon, struct error *err)
 	int failure = feed_new(&server->feed, daemon->loop, daemon->events, err);
 	if (failure)
 		return failure;
-	server->control = http_new(server, true);
-	server->web = http_new(server, false);
-	if (!server->control || !server->web)
-		return error_set(err, -ENOMEM, "server: no memory");
-
-	failure = listen_unix(server, err);
+	failure = door_open(&server->control, server, true, CONTROL_CONNECTIONS, err);
+	if (!failure)
+		failure = door_open(&server->web, server, false, WEB_CONNECTIONS, err);
+	if (!failure)
+		failure = listen_unix(server, err);
 	if (!failure)
 		failure = server_open(server, &daemon->config->listen, &opened, err);
 	if (failure)
@@ -477,10 +515,8 @@ const struct feed *server_feed(const struct server *server)
 
 void server_free(struct server *server)
 {
-	if (server->control)
-		evhttp_free(server->control);
-	if (server->web)
-		evhttp_free(server->web);
+	door_close(&server->control);
+	door_close(&server->web);
 	if (server->feed)
 		feed_free(server->feed);
 	if (server->socket[0])
