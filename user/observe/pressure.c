@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "observe/pressure.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -60,8 +61,7 @@ void pressure_free(struct pressure *pressure)
 	free(pressure);
 }
 
-/* The whole file as text, for the caller to free; NULL where it cannot be read, is empty, or is longer than it can be.
- */
+/* The whole file as text, for the caller to free; NULL where it cannot be read, is empty, or longer than it may be. */
 static char *file_text(const char *path)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -89,19 +89,38 @@ static char *file_text(const char *path)
 	return TAKE_PTR(text);
 }
 
+/* The whole numbers that a text begins with, at most `most`, with blanks between them. Returns how many there are
+ * before something else: a sign is something else, and so is what no counter of the kernel's can hold. */
+static size_t read_numbers(const char *text, int base, size_t most, double *out)
+{
+	size_t count = 0;
+
+	for (char *end; count < most; text = end) {
+		text += strspn(text, " ");
+		if (!isxdigit((unsigned char)*text))
+			break;
+		errno = 0;
+		unsigned long long number = strtoull(text, &end, base);
+		if (errno || end == text)
+			break;
+		out[count++] = (double)number;
+	}
+	return count;
+}
+
 /* "some avg10=0.00 avg60=0.00 avg300=0.00 total=123456": the total is in microseconds
  * (Documentation/accounting/psi.rst). */
 static struct pressure_count read_stall(const char *path, double now_s)
 {
 	_cleanup_free_ char *text = file_text(path);
-	struct pressure_count count = {.whole = now_s};
-	unsigned long long total_us;
+	double total_us;
 
-	if (text && sscanf(text, "some avg10=%*f avg60=%*f avg300=%*f total=%llu", &total_us) == 1) {
-		count.part = (double)total_us / 1e6;
-		count.known = true;
-	}
-	return count;
+	if (!text || strncmp(text, "some ", strlen("some ")) != 0)
+		return (struct pressure_count){0};
+	text[strcspn(text, "\n")] = '\0';
+	const char *total = strstr(text, " total=");
+	bool known = total && read_numbers(total + strlen(" total="), 10, 1, &total_us) == 1;
+	return (struct pressure_count){.part = known ? total_us / 1e6 : 0, .whole = now_s, .known = known};
 }
 
 /* Ticks of all processors: "cpu user nice system idle iowait irq softirq steal guest guest_nice" (proc(5)); the guests'
@@ -110,44 +129,43 @@ static void read_stat(const char *path, bool has_stalls, struct pressure_count c
 {
 	enum { USER, NICE, SYSTEM, IDLE, IOWAIT, IRQ, SOFTIRQ, STEAL, KINDS };
 	_cleanup_free_ char *text = file_text(path);
-	unsigned long long ticks[KINDS] = {0};
-	double whole = 0;
+	double ticks[KINDS] = {0}, whole = 0;
 
-	if (!text ||
-	    sscanf(text, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &ticks[USER], &ticks[NICE], &ticks[SYSTEM],
-	           &ticks[IDLE], &ticks[IOWAIT], &ticks[IRQ], &ticks[SOFTIRQ], &ticks[STEAL]) < SOFTIRQ + 1)
+	if (!text || strncmp(text, "cpu ", strlen("cpu ")) != 0)
+		return;
+	text[strcspn(text, "\n")] = '\0';
+	if (read_numbers(text + strlen("cpu "), 10, KINDS, ticks) <= SOFTIRQ)
 		return;
 	for (int kind = 0; kind < KINDS; kind++)
-		whole += (double)ticks[kind];
-	counts[PRESSURE_SOFTIRQ] = (struct pressure_count){(double)ticks[SOFTIRQ], whole, true};
+		whole += ticks[kind];
+	counts[PRESSURE_SOFTIRQ] = (struct pressure_count){ticks[SOFTIRQ], whole, true};
 	if (has_stalls)
 		return;
-	counts[PRESSURE_CPU] =
-		(struct pressure_count){whole - (double)ticks[IDLE] - (double)ticks[IOWAIT], whole, true};
-	counts[PRESSURE_IO] = (struct pressure_count){(double)ticks[IOWAIT], whole, true};
+	counts[PRESSURE_CPU] = (struct pressure_count){whole - ticks[IDLE] - ticks[IOWAIT], whole, true};
+	counts[PRESSURE_IO] = (struct pressure_count){ticks[IOWAIT], whole, true};
 }
 
 /* A line a processor, hexadecimal: packets received, dropped, rounds that had to stop with work left. */
 static void read_softnet(const char *path, struct pressure_count counts[PRESSURES])
 {
+	enum { RECEIVED, DROPPED, STOPPED, KINDS };
 	_cleanup_free_ char *text = file_text(path);
-	double received = 0, dropped = 0, stopped = 0;
+	double of[KINDS], sums[KINDS] = {0};
 	char *rest = text;
 
 	for (char *line = text ? strsep(&rest, "\n") : NULL; line; line = strsep(&rest, "\n")) {
-		unsigned of[3];
 		if (!*line)
 			continue;
-		if (sscanf(line, "%x %x %x", &of[0], &of[1], &of[2]) != 3)
+		if (read_numbers(line, 16, KINDS, of) < KINDS)
 			return;
-		received += of[0];
-		dropped += of[1];
-		stopped += of[2];
+		for (int kind = 0; kind < KINDS; kind++)
+			sums[kind] += of[kind];
 	}
 	if (!text)
 		return;
-	counts[PRESSURE_BACKLOG] = (struct pressure_count){dropped, received + dropped, true};
-	counts[PRESSURE_SQUEEZE] = (struct pressure_count){stopped * ROUND_PACKETS, received + dropped, true};
+	double whole = sums[RECEIVED] + sums[DROPPED];
+	counts[PRESSURE_BACKLOG] = (struct pressure_count){sums[DROPPED], whole, true};
+	counts[PRESSURE_SQUEEZE] = (struct pressure_count){sums[STOPPED] * ROUND_PACKETS, whole, true};
 }
 
 /* The share between two looks. A counter that has gone backwards has begun anew, or lies. */
@@ -195,7 +213,8 @@ double pressure_most(const struct pressure *pressure)
 	double most = 0;
 
 	for (int resource = 0; resource < PRESSURES; resource++)
-		most = fmax(most, pressure->shares[resource]); /* leaves NAN out */
+		if (resource != PRESSURE_SQUEEZE)
+			most = fmax(most, pressure->shares[resource]); /* leaves NAN out */
 	return most;
 }
 

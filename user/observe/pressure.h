@@ -43,8 +43,7 @@ void pressure_look(struct pressure *pressure, double now_s);
  * sense, or there was but one look. */
 double pressure_read(const struct pressure *pressure, enum pressure_resource resource);
 
-/* The greatest of the shares that say the host cannot keep up: memory, io, softirq, backlog and squeeze, and the CPU's.
- * 0 where none is known. */
+/* The greatest of the shares but for PRESSURE_SQUEEZE, of which no packet need have suffered; 0 where none is known. */
 double pressure_most(const struct pressure *pressure);
 
 /* Whether the kernel's pressure stall information was there at the last look. */

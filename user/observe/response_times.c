@@ -17,7 +17,7 @@ __u64 response_buckets_since(const __u64 now[RESPONSE_BUCKETS], const __u64 befo
 {
 	__u64 sum = 0;
 
-	for (size_t i = 0; i < RESPONSE_BUCKETS; i++) {
+	for (unsigned i = 0; i < RESPONSE_BUCKETS; i++) {
 		__u64 seen = now[i];
 		out[i] = seen >= before[i] ? seen - before[i] : seen;
 		sum += out[i];
