@@ -8,6 +8,7 @@
 #include <event2/keyvalq_struct.h>
 #include <jansson.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -27,10 +28,10 @@
 #define REQUEST_TIMEOUT_S 5
 #define USERS_DEFAULT     20
 #define LISTEN_BACKLOG    128
-/* Both together with what else the daemon holds are below the 1,024 descriptors that a process may have at the least.
- */
-#define WEB_CONNECTIONS     512
-#define CONTROL_CONNECTIONS 256
+/* Fewer where the process may not have so many descriptors. */
+#define WEB_CONNECTIONS      1024
+#define CONTROL_CONNECTIONS  2048
+#define DESCRIPTORS_RESERVED 256 /* for all that is no client's */
 
 /* One of the two ways in. */
 struct door {
@@ -347,6 +348,26 @@ static void on_request(struct evhttp_request *request, void *argument)
 		answer_nothing(request);
 }
 
+/* Asks for as many descriptors as are wanted, and says which part of them clients may have: a connection is one. */
+static double descriptors_share(void)
+{
+	const rlim_t wanted = WEB_CONNECTIONS + CONTROL_CONNECTIONS + DESCRIPTORS_RESERVED;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 0.1;
+	if (limit.rlim_cur < wanted) {
+		limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+		setrlimit(RLIMIT_NOFILE, &limit);
+		getrlimit(RLIMIT_NOFILE, &limit);
+	}
+	if (limit.rlim_cur >= wanted)
+		return 1;
+	return limit.rlim_cur > 2 * DESCRIPTORS_RESERVED
+	               ? (double)(limit.rlim_cur - DESCRIPTORS_RESERVED) / (double)wanted
+	               : 0.05;
+}
+
 static int door_open(struct door *door, struct server *server, bool changes, size_t connections, struct error *err)
 {
 	door->server = server;
@@ -494,9 +515,10 @@ int server_new(struct server **out, struct daemon *daemon, struct error *err)
 	int failure = feed_new(&server->feed, daemon->loop, daemon->events, err);
 	if (failure)
 		return failure;
-	failure = door_open(&server->control, server, true, CONTROL_CONNECTIONS, err);
+	double share = descriptors_share();
+	failure = door_open(&server->control, server, true, (size_t)(CONTROL_CONNECTIONS * share), err);
 	if (!failure)
-		failure = door_open(&server->web, server, false, WEB_CONNECTIONS, err);
+		failure = door_open(&server->web, server, false, (size_t)(WEB_CONNECTIONS * share), err);
 	if (!failure)
 		failure = listen_unix(server, err);
 	if (!failure)
