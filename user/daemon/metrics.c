@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -49,44 +48,39 @@ static void add_escaped(struct text *out, const char *value)
 }
 
 /* The family's name with its ending and the labels: name, value, ..., NULL. */
-static void add_series(struct scrape *scrape, va_list labels)
+static void add_series(struct scrape *scrape, const char *const *labels)
 {
 	const char *before = "{";
 
 	text_add(&scrape->out, scrape->family);
 	text_add(&scrape->out, scrape->ending);
-	for (const char *label; (label = va_arg(labels, const char *)); before = ",") {
+	for (; *labels; labels += 2, before = ",") {
 		text_add(&scrape->out, before);
-		text_add(&scrape->out, label);
+		text_add(&scrape->out, labels[0]);
 		text_add(&scrape->out, "=\"");
-		add_escaped(&scrape->out, va_arg(labels, const char *));
+		add_escaped(&scrape->out, labels[1]);
 		text_add(&scrape->out, "\"");
 	}
 	text_add(&scrape->out, *before == ',' ? "} " : " ");
 }
 
-/* A sample with labels: name, value, ..., NULL. */
-__attribute__((sentinel)) static void count(struct scrape *scrape, __u64 value, ...)
+static void add_count(struct scrape *scrape, __u64 value, const char *const *labels)
 {
-	va_list labels;
-
-	va_start(labels, value);
 	add_series(scrape, labels);
-	va_end(labels);
 	text_add_whole(&scrape->out, value);
 	text_add(&scrape->out, "\n");
 }
 
-__attribute__((sentinel)) static void gauge(struct scrape *scrape, double value, ...)
+static void add_gauge(struct scrape *scrape, double value, const char *const *labels)
 {
-	va_list labels;
-
-	va_start(labels, value);
 	add_series(scrape, labels);
-	va_end(labels);
 	text_add_number(&scrape->out, value);
 	text_add(&scrape->out, "\n");
 }
+
+/* A sample with labels: name, value, ..., NULL. */
+#define count(scrape, value, ...) add_count(scrape, value, (const char *const[]){__VA_ARGS__})
+#define gauge(scrape, value, ...) add_gauge(scrape, value, (const char *const[]){__VA_ARGS__})
 
 static __u64 part(const struct tally *tally, bool bytes)
 {

@@ -363,7 +363,7 @@ static double descriptors_share(void)
 	}
 	if (limit.rlim_cur >= wanted)
 		return 1;
-	return limit.rlim_cur > 2 * DESCRIPTORS_RESERVED
+	return limit.rlim_cur > 2UL * DESCRIPTORS_RESERVED
 	               ? (double)(limit.rlim_cur - DESCRIPTORS_RESERVED) / (double)wanted
 	               : 0.05;
 }
