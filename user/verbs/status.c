@@ -7,8 +7,10 @@
 #include "verbs/table.h"
 #include "verbs/verbs.h"
 
-static const char help[] = "usage: spillway status [--json] [--socket PATH]\n\n"
-			   "What is attached where, which features are on, and how the services fare.\n";
+static const char help[] =
+	"usage: spillway status [--watch SECONDS] [--json] [--socket PATH]\n\n"
+	"What is attached where, which features are on, how the services fare, and who stands out.\n\n"
+	"  --watch SECONDS  again and again\n";
 
 static const struct column interface_columns[] = {
 	{"name", "INTERFACE", COLUMN_TEXT},
@@ -24,6 +26,14 @@ static const struct column service_columns[] = {
 	{"spilled_packets", "SPILLED", COLUMN_COUNT},
 	{"level_packets_per_second", "LEVEL", COLUMN_COUNT},
 	{"active_users", "USERS", COLUMN_COUNT},
+};
+
+static const struct column hotspot_columns[] = {
+	{"user", "HOT", COLUMN_TEXT},
+	{"service", "SERVICE", COLUMN_TEXT},
+	{"packets_per_second", "PACKETS/S", COLUMN_COUNT},
+	{"since", "SINCE", COLUMN_TEXT},
+	{"why", "WHY IT WAS TOLD", COLUMN_TEXT},
 };
 
 static void print_features_off(const json_t *features)
@@ -60,28 +70,47 @@ static void print_status(const json_t *status)
 	putchar('\n');
 	table_print(json_object_get(status, "services"), service_columns,
 	            sizeof(service_columns) / sizeof(*service_columns));
+	if (json_array_size(json_object_get(status, "hotspots"))) {
+		putchar('\n');
+		table_print(json_object_get(status, "hotspots"), hotspot_columns,
+		            sizeof(hotspot_columns) / sizeof(*hotspot_columns));
+	}
 }
 
-int verb_status(int argc, char **argv)
+static int show(const struct common_options *common, double every_s)
 {
-	static const struct option options[] = {COMMON_OPTIONS, {NULL, 0, NULL, 0}};
-	struct common_options common = common_options_default();
 	json_t *document = NULL;
 
-	for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-		int status = common_option(option, &common, help);
-		if (status >= 0)
-			return status;
-	}
-	if (optind < argc)
-		return wrong_usage(argv[optind], "not expected here", help);
-	int status = ask(common.socket, "/api/v1/status", NULL, &document);
+	int status = ask(common->socket, "/api/v1/status", NULL, &document);
 	if (status != EXIT_DONE)
 		return status;
-	if (common.json)
+	table_clear(every_s);
+	if (common->json)
 		json_print(document);
 	else
 		print_status(document);
 	json_decref(document);
 	return EXIT_DONE;
+}
+
+int verb_status(int argc, char **argv)
+{
+	enum { WATCH = 1 };
+	static const struct option options[] = {
+		{"watch", required_argument, NULL, WATCH}, COMMON_OPTIONS, {NULL, 0, NULL, 0}};
+	struct common_options common = common_options_default();
+	double every_s = 0;
+	int status = -1;
+
+	for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+		status = option == WATCH ? table_every(optarg, &every_s, help) : common_option(option, &common, help);
+		if (status >= 0)
+			return status;
+	}
+	if (optind < argc)
+		return wrong_usage(argv[optind], "not expected here", help);
+	do
+		status = show(&common, every_s);
+	while (status == EXIT_DONE && table_again(every_s));
+	return status;
 }
