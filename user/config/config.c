@@ -180,6 +180,42 @@ static void read_metrics(struct reading *reading, const yaml_node_t *node, void 
 	schema_read(reading, node, &schema, file->config);
 }
 
+static void read_hotspots_share(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	struct config_hotspots *hotspots = target;
+	schema_read_number(reading, node, 0.001, 1, &hotspots->share);
+}
+
+static void read_hotspots_past(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	struct config_hotspots *hotspots = target;
+	schema_read_number(reading, node, 0, 1e6, &hotspots->past);
+}
+
+static void read_hotspots_level(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	struct config_hotspots *hotspots = target;
+	schema_read_number(reading, node, 0, 1e6, &hotspots->level);
+}
+
+static void read_hotspots_least(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	struct config_hotspots *hotspots = target;
+	schema_read_number(reading, node, 1, 1e9, &hotspots->least_pps);
+}
+
+static void read_hotspots(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	static const struct schema_key keys[] = {{"share", read_hotspots_share, false},
+	                                         {"past", read_hotspots_past, false},
+	                                         {"level", read_hotspots_level, false},
+	                                         {"packets_per_second", read_hotspots_least, false},
+	                                         {0}};
+	static const struct schema schema = {"hotspots", keys};
+	struct file_reading *file = target;
+	schema_read(reading, node, &schema, &file->config->hotspots);
+}
+
 static void read_tags_cgroup(struct reading *reading, const yaml_node_t *node, void *target)
 {
 	static const char expected[] = "a cgroup as /proc/PID/cgroup writes it: /system.slice/shop.service";
@@ -309,6 +345,7 @@ static const struct schema_key file_keys[] = {
 	{"allow_generic", read_allow_generic, false},
 	{"table", read_table, false},
 	{"metrics", read_metrics, false},
+	{"hotspots", read_hotspots, false},
 	{"tags", read_tags, false},
 	{"tenants", read_tenants, false},
 	{"allow", read_allow, false},
@@ -392,6 +429,7 @@ static int config_new(struct config **out)
 	config->lists.allowed_pps = LISTS_ALLOWED_PPS_DEFAULT;
 	config->lists.entries_most = CONFIG_LIST_ENTRIES_DEFAULT;
 	config->metrics_users = METRICS_USERS_DEFAULT;
+	config->hotspots = (struct config_hotspots){.share = 0.2, .past = 8, .level = 2, .least_pps = 1000};
 	config->relax_after_s = RELAX_AFTER_S_DEFAULT;
 	config->history = (struct config_history){
 		.on = true, .path = CONFIG_HISTORY_PATH_DEFAULT, .bytes = CONFIG_HISTORY_BYTES_DEFAULT};

@@ -148,6 +148,13 @@ struct config_listen {
 	uint16_t port;
 };
 
+/* What stands out: see control/hotspot.h. */
+struct config_hotspots {
+	double share;       /* of its service, 0 to 1 */
+	double past, level; /* times the usual; times what a user may send; 0: not looked at */
+	double least_pps;
+};
+
 /* Who may say which user a connection belongs to, beside root. */
 struct config_tags {
 	char cgroup[CONFIG_CGROUP_MAX]; /* whoever is in it, as /proc/PID/cgroup writes it: "/system.slice"; or empty */
@@ -175,6 +182,7 @@ struct config {
 	bool allow_generic;              /* attach in generic mode where the driver has no native one */
 	struct config_listen listen;
 	struct config_tags tags;
+	struct config_hotspots hotspots;
 	uint64_t table_users;   /* users that may be active at once */
 	unsigned metrics_users; /* heaviest users a service that /metrics names */
 	struct config_lists lists;

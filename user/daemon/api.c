@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "daemon/adaptive.h"
 #include "daemon/daemon.h"
+#include "daemon/hotspots.h"
 #include "daemon/lists.h"
 #include "daemon/names.h"
 #include "daemon/recorder.h"
@@ -280,6 +281,7 @@ json_t *api_status(struct daemon *daemon, struct error *err)
 	json_object_set_new(document, "pressure", pressure_document(daemon));
 	json_object_set_new(document, "malformed", malformed);
 	json_object_set_new(document, "services", services);
+	json_object_set_new(document, "hotspots", heat_document(daemon->heat));
 	json_object_set_new(document, "lists", api_lists_totals(daemon));
 	json_object_set_new(document, "history", recorder_document(daemon->recorder));
 	return document;

@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "daemon/adaptive.h"
+#include "daemon/hotspots.h"
 #include "daemon/interfaces.h"
 #include "daemon/lists.h"
 #include "daemon/recorder.h"
@@ -283,6 +284,7 @@ static void on_tick(evutil_socket_t fd, short what, void *argument)
 		log_error("%s", err.text);
 	if (observer_tick(daemon->observer, now_s, &err) < 0)
 		log_error("%s", err.text);
+	heat_tick(daemon->heat);
 	signals_tick(daemon->signals, now_s);
 	adaptive_tick(daemon->adaptive, now_s);
 	recorder_tick(daemon->recorder);
@@ -349,6 +351,8 @@ static int open_datapath(struct daemon *daemon, struct error *err)
 	failure = signals_new(&daemon->signals, daemon->datapath, err);
 	if (!failure)
 		failure = observer_new(&daemon->observer, daemon->datapath, err);
+	if (!failure)
+		failure = heat_new(&daemon->heat, daemon, err);
 	return failure ? failure : adaptive_new(&daemon->adaptive, daemon, err);
 }
 
@@ -491,6 +495,7 @@ int daemon_run(const struct daemon_options *options)
 	if (failure)
 		log_error("%s", err.text);
 
+	heat_free(daemon.heat);
 	adaptive_free(daemon.adaptive);
 	observer_free(daemon.observer);
 	signals_free(daemon.signals);

@@ -12,6 +12,7 @@
 #include "daemon/api.h"
 #include "daemon/daemon.h"
 #include "daemon/feed.h"
+#include "daemon/hotspots.h"
 #include "daemon/names.h"
 #include "daemon/server.h"
 #include "datapath/image.h"
@@ -212,6 +213,16 @@ static void write_pressure(struct scrape *scrape)
 	}
 }
 
+static void write_hotspot(const char *service, const char *user, void *argument)
+{
+	count(argument, 1, "service", service, "user", user, NULL);
+}
+
+static void write_hotspots(struct scrape *scrape)
+{
+	heat_each(scrape->daemon->heat, write_hotspot, scrape);
+}
+
 static void write_malformed(struct scrape *scrape)
 {
 	for (int why = 0; why < MALFORMATIONS; why++)
@@ -297,6 +308,8 @@ static const struct family {
          write_host_drops, NULL},
 	{"spillway_pressure_ratio", "gauge", "Share of the time that something was held up for want of the resource.",
          NULL, write_pressure},
+	{"spillway_hotspot", "gauge", "1 while a user, a prefix of users or (without a user) a service stands out.",
+         NULL, write_hotspots},
 	{"spillway_malformed_packets_total", "counter", "Packets that could not be parsed, by what is wrong with them.",
          NULL, write_malformed},
 	{"spillway_list_entries", "gauge", "Prefixes on the lists.", NULL, write_list_entries},
