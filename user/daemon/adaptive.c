@@ -239,7 +239,8 @@ static void tell_moves(const struct adaptive *adaptive, struct adapted *service)
 		service->told_capacity = last->capacity_pps;
 	}
 	if (last->level_moved && flags & POLICY_LEVEL) {
-		tell(adaptive, service, "level", service->told_level, last->level_pps);
+		tell(adaptive, service, "level", fmin(service->told_level, service->bounds.level_maximum),
+		     last->level_pps);
 		service->told_level = last->level_pps;
 		service->level_changes++;
 	}
