@@ -37,6 +37,8 @@ INSTALLED = \
 	$(call under,$(mandir)/man8,$(wildcard $(PACKAGE)/man/*.8)) \
 	$(call under,$(mandir)/man5,$(wildcard $(PACKAGE)/man/*.5)) \
 	$(call under,$(docdir)/examples,$(wildcard $(PACKAGE)/examples/*) tools/example/server.c) \
+	$(call under,$(docdir)/examples/prometheus,$(addprefix tools/monitoring/prometheus/,prometheus.yml spillway.rules.yml)) \
+	$(call under,$(docdir)/examples/grafana,tools/monitoring/grafana/spillway.json) \
 	$(call under,$(docdir),$(wildcard docs/*.md))
 PLACES = $(foreach entry,$(INSTALLED),$(DESTDIR)$(word 3,$(subst :, ,$(entry))))
 CONFIGURATION = $(DESTDIR)$(sysconfdir)/spillway/spillway.yaml
@@ -54,7 +56,7 @@ install: $(SPILLWAY) $(UNIT) ## install to $(DESTDIR)$(PREFIX); a configuration 
 uninstall: ## remove what install has put there, and the configuration where nobody has changed it
 	$(Q)! cmp -s $(PACKAGE)/spillway.yaml $(CONFIGURATION) || rm $(CONFIGURATION)
 	$(Q)rm -f $(PLACES)
-	$(Q)for directory in $(DESTDIR)$(docdir)/examples $(DESTDIR)$(docdir) $(dir $(CONFIGURATION)); do \
+	$(Q)for directory in $(addprefix $(DESTDIR)$(docdir)/,examples/prometheus examples/grafana examples .) $(dir $(CONFIGURATION)); do \
 		[ ! -d $$directory ] || rmdir --ignore-fail-on-non-empty $$directory; \
 	done
 
@@ -67,4 +69,4 @@ deb: ensure-deps ## build Debian packages in $O/package
 	$(Q)$(PACKAGE)/deb.sh $(abspath $O)/package $(VERSION)
 
 check-package: deb ## install, upgrade, remove and purge the package in a clean root
-	$(Q)O=$(abspath $O) bats $(PACKAGE)/package.bats
+	$(Q)O=$(abspath $O) bats tests/package/package.bats
