@@ -19,5 +19,3 @@ $(FUZZ_SEEDS) $(READINGS): $O/tests/fuzz/%: tests/fuzz/%.c $(addprefix $O/tests/
 fuzz: ensure-deps ## fuzz the packet parser for SECONDS (60)
 	$(Q)$(MAKE) --no-print-directory $(FUZZER) $(FUZZ_SEEDS)
 	$(Q)O=$(abspath $O) SECONDS_TO_RUN=$(or $(SECONDS),$(FUZZ_SECONDS)) tests/fuzz/run.sh
-
--include $(wildcard $O/tests/fuzz/*.d)

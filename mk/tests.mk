@@ -24,3 +24,5 @@ $(PACKET_PARTS): $O/%.o: %.c $(SKELETONS)
 $O/tests/%: tests/%.c $(TESTED_OBJECTS)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(CFLAGS) -Itools -Itests $(PKG_CFLAGS) $(filter %.c %.o,$^) $(LDFLAGS) $(PKG_LIBS) -lcmocka -o $@
+
+-include $(wildcard $O/tests/*/*.d)

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the observer makes of packets that the real program has judged: who asks for how much, by which weight, and what
+ * nobody with a name has sent. Packets are paced by this thread's own clock, and what is expected is counted by it. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <linux/bpf.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "datapath/image.h"
+#include "datapath/internal.h"
+#include "observe/observer.h"
+#include "packet/frame.h"
+#include "packet/world.h"
+
+static const char configuration[] =
+	"mode: enforce\n"
+	"tenants: [{name: acme, prefixes: [10.4.0.0/16], weight: 4}]\n"
+	"services:\n"
+	"  - {name: dns, protocol: udp, ports: [53], user: {kind: tenant}, adaptive: {minimum: 1, maximum: 1M}}\n"
+	"  - {name: big, protocol: udp, ports: [54], adaptive: {minimum_bytes: 1kB, maximum_bytes: 1GB}}\n"
+	"deny: [10.9.0.0/16]\n";
+
+static struct world world;
+static struct observer *observer;
+
+static double clock_s(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static unsigned number_of(const char *service)
+{
+	return (unsigned)catalogue_find(datapath_catalogue(world.datapath), service);
+}
+
+static void run(const char *words, unsigned repeat)
+{
+	unsigned char frame[FRAME_MAX];
+	size_t length = frame_write(words, frame);
+
+	world_run(&world, frame, length, repeat);
+}
+
+static void tick(void)
+{
+	struct error err;
+
+	if (observer_tick(observer, clock_s(), &err) < 0)
+		fail_msg("%s", err.text);
+}
+
+/* Ticks as the daemon does, and lets the users of `words` send so many packets in each. Returns packets a second of
+ * one that sends one in each. */
+static double live(double seconds, const char *const words[], const unsigned packets[], size_t count)
+{
+	double began_s = clock_s(), now_s = began_s;
+	unsigned ticks = 0;
+
+	for (; now_s - began_s < seconds; now_s = clock_s(), ticks++) {
+		for (size_t i = 0; i < count; i++)
+			run(words[i], packets[i]);
+		tick();
+		usleep(OBSERVER_TICK_MS * 1000);
+	}
+	return ticks / (now_s - began_s);
+}
+
+static double weight_of(enum user_kind kind, const __u64 key[2], void *argument)
+{
+	unsigned *asked = argument;
+	(void)key;
+
+	*asked += 1;
+	return kind == USER_TENANT ? 4 : 1;
+}
+
+/* The only demand that is about so large; NULL: none is, or more than one. */
+static const struct demand *demand_find(const struct demand *users, size_t count, double rate)
+{
+	const struct demand *found = NULL;
+
+	for (size_t i = 0; i < count; i++) {
+		if (users[i].rate < rate * 0.9 || users[i].rate > rate * 1.1)
+			continue;
+		if (found)
+			return NULL;
+		found = &users[i];
+	}
+	return found;
+}
+
+static void test_demands_and_the_rest(void **state)
+{
+	static const char *const words[] = {"4:src=10.0.0.1 udp:53", "4:src=10.0.0.2 udp:53",
+	                                    "4:src=10.4.1.1 udp:53", "4:src=10.4.2.2 udp:53",
+	                                    "4:src=10.9.0.1 udp:53", "4:src=10.0.0.1 udp:54,len=1008 raw:1000"};
+	static const unsigned packets[] = {5, 50, 100, 100, 77, 10};
+	unsigned dns = number_of("dns"), big = number_of("big"), asked = 0;
+	struct error err;
+	size_t count;
+	double rest;
+	(void)state;
+
+	observer_weigh(observer, weight_of, &asked);
+	assert_int_equal(observer_follow(observer, dns, false, &err), 0);
+	assert_int_equal(observer_follow(observer, big, true, &err), 0);
+	double each = live(4, words, packets, 6);
+	const struct demand *users = observer_demands(observer, dns, &count, &rest);
+	assert_int_equal(count, 3);
+	assert_non_null(demand_find(users, count, 5 * each));
+	const struct demand *heavy = demand_find(users, count, 50 * each),
+			    *acme = demand_find(users, count, 200 * each);
+	assert_non_null(heavy);
+	assert_non_null(acme); /* from two addresses, one user */
+	assert_true(heavy->weight == 1 && acme->weight == 4);
+	assert_true(asked > 0);
+	/* Everybody has a name, and what the deny list takes is not offered. */
+	assert_true(rest < each);
+	struct observed_traffic traffic = observer_traffic(observer, dns);
+	double in_tick = traffic.offered * traffic.elapsed_s;
+	assert_true(fabs(in_tick - 255) < 1e-6 && traffic.admitted == traffic.offered);
+
+	/* In bytes: 1,042 a frame. */
+	users = observer_demands(observer, big, &count, &rest);
+	assert_int_equal(count, 1);
+	assert_non_null(demand_find(users, count, 10 * 1042 * each));
+
+	/* Nobody follows it any more. */
+	observer_unfollow(observer, big);
+	assert_true(observer_demands(observer, big, &count, &rest) == NULL && count == 0);
+	assert_true(observer_traffic(observer, big).elapsed_s <= 0);
+}
+
+/* A flood from sources of a packet each: they have no name, and are the rest. */
+static void test_the_nameless_are_the_rest(void **state)
+{
+	unsigned dns = number_of("dns"), sources = 0, ticks = 0;
+	double began_s = clock_s(), now_s = began_s, rest;
+	struct error err;
+	size_t count;
+	(void)state;
+
+	world_forget(&world);
+	assert_int_equal(observer_follow(observer, dns, false, &err), 0);
+	for (; now_s - began_s < 4; now_s = clock_s(), ticks++) {
+		for (unsigned i = 0; i < 50; i++, sources++) {
+			char words[64];
+			snprintf(words, sizeof(words), "4:src=11.%u.%u.%u udp:53", sources >> 16, sources >> 8 & 255,
+			         sources & 255);
+			run(words, 1);
+		}
+		run("4:src=10.0.0.7 udp:53", 20);
+		tick();
+		usleep(OBSERVER_TICK_MS * 1000);
+	}
+	double each = ticks / (now_s - began_s);
+	const struct demand *users = observer_demands(observer, dns, &count, &rest);
+	assert_int_equal(count, 1);
+	assert_non_null(demand_find(users, count, 20 * each));
+	if (rest < 45 * each || rest > 55 * each)
+		fail_msg("the rest is %.0f/s, expected %.0f", rest, 50 * each);
+}
+
+/* Visitors see each active user once a second, whoever is in a hurry, and nobody else. */
+struct seen {
+	unsigned visits;
+	double sum;
+};
+
+static void visit(unsigned service, const struct observed_user *user, void *argument)
+{
+	struct seen *seen = argument;
+
+	if (service != number_of("big"))
+		return;
+	seen->visits++;
+	seen->sum += user->packets_per_second;
+}
+
+static void test_visitors(void **state)
+{
+	static const char *const words[] = {"4:src=10.0.0.1 udp:54", "4:src=10.0.0.2 udp:54"};
+	static const unsigned packets[] = {10, 30};
+	struct seen seen = {0};
+	(void)state;
+
+	world_forget(&world);
+	assert_int_equal(observer_visit(observer, visit, &seen), 0);
+	live(2, words, packets, 2);
+	observer_hurry(observer, true);
+	unsigned long before = observer_pass(observer).number;
+	seen = (struct seen){0};
+	double began_s = clock_s();
+	double each = live(5, words, packets, 2);
+	unsigned long passes = observer_pass(observer).number - before;
+	double seconds = clock_s() - began_s;
+	assert_true((double)passes <= seconds + 1 && passes >= 2);
+	assert_int_equal(seen.visits, 2 * passes);
+	double rate = seen.sum / (double)passes;
+	if (rate < 40 * each * 0.9 || rate > 40 * each * 1.1)
+		fail_msg("%.0f/s were seen, expected %.0f", rate, 40 * each);
+	/* Silence: they are seen a while longer, and then no more. */
+	live(4, NULL, NULL, 0);
+	seen = (struct seen){0};
+	live(1.5, NULL, NULL, 0);
+	assert_int_equal(seen.visits, 0);
+	observer_hurry(observer, false);
+}
+
+static int make(void **state)
+{
+	struct error err;
+	(void)state;
+
+	world_make(&world, configuration);
+	return observer_new(&observer, world.datapath, &err);
+}
+
+static int remove_world(void **state)
+{
+	(void)state;
+	observer_free(observer);
+	world_remove(&world);
+	return 0;
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_demands_and_the_rest),
+		cmocka_unit_test(test_the_nameless_are_the_rest),
+		cmocka_unit_test(test_visitors),
+	};
+
+	return cmocka_run_group_tests(tests, make, remove_world);
+}
