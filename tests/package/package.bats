@@ -113,7 +113,7 @@ attached() {
 	sleep 1
 	is ActiveState failed
 	is NRestarts 0
-	run -0 inside journalctl -u spillway.service --no-pager
+	run -0 inside journalctl -u spillway --no-pager
 	assert_output --partial "no interface: name one"
 	inside systemctl reset-failed spillway.service
 }
@@ -124,7 +124,7 @@ attached() {
 	mkdir -p "$ROOT/run/systemd/system" "$ROOT/etc/systemd/system/spillway.service.d"
 	printf '[Service]\nRestartSec=100ms\nWatchdogSec=3s\n' >"$ROOT/etc/systemd/system/spillway.service.d/test.conf"
 	inside systemctl daemon-reload
-	inside systemctl enable --now spillway.service
+	inside systemctl enable --now spillway
 	is ActiveState active
 	attached
 	inside spillway status
@@ -170,7 +170,7 @@ features() {
 
 @test "systemctl reload applies the file, or fails and changes nothing" {
 	sed -i 's/packets_per_second: 500,/packets_per_second: 700,/' "$ROOT/etc/spillway/spillway.yaml"
-	inside systemctl reload spillway.service
+	inside systemctl reload spillway
 	assert_equal "$(inside spillway services --json | jq '.[] | select(.name == "dns") | .level_packets_per_second | round')" 700
 	echo 'speed: 9' >>"$ROOT/etc/spillway/spillway.yaml"
 	run -1 inside systemctl reload spillway.service
@@ -194,7 +194,7 @@ features() {
 	inside sh -c "kill -STOP $(show MainPID)"
 	within 30 is NRestarts 2
 	within 20 is ActiveState active
-	run -0 inside journalctl -u spillway.service --no-pager
+	run -0 inside journalctl -u spillway --no-pager
 	assert_output --partial "Watchdog timeout"
 	assert_equal "$(received)" 200
 }
@@ -214,6 +214,14 @@ features() {
 	attached
 	packets
 	assert_equal "$(received)" 300
+}
+
+@test "stopped, it sheds on; started again, it goes on" {
+	inside systemctl stop spillway
+	attached
+	packets
+	inside systemctl start spillway
+	assert_equal "$(received)" 400
 }
 
 @test "removed, nothing sheds any more; the configuration stays" {
