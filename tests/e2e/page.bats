@@ -92,7 +92,10 @@ browse() {
 	start
 	flood --port 53 --protocol udp --sources 10.0.0.0/24 --users 4 --rate 2000
 	flood --port 80 --protocol tcp-syn --sources 10.0.1.1/32 --users 1 --rate 500
+	sleep 5
 	FLOODS="${flooding[*]}" browse <<-'END'
+		# What was before the page came is there at once.
+		page.until("document.querySelector('[data-service=dns] .s').getAttribute('d').split('L').length > 5", seconds=2)
 		page.until("document.querySelector('#headline').dataset.state == 'spilling'")
 		page.until("document.querySelectorAll('#users [data-user]').length == 4")
 		assert page.run("document.querySelector('#detail').dataset.service") == "dns"

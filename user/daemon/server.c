@@ -21,6 +21,7 @@
 #include "daemon/http.h"
 #include "daemon/lists.h"
 #include "daemon/metrics.h"
+#include "daemon/minutes.h"
 #include "daemon/page.h"
 
 #define REQUEST_BYTES_MAX 65536
@@ -48,6 +49,7 @@ struct server {
 	struct evhttp_bound_socket *listener; /* of `web`; NULL where it is off */
 	struct config_listen listen_on;
 	struct feed *feed;
+	struct minutes *minutes;
 	char socket[108];
 };
 
@@ -153,6 +155,31 @@ static void on_users(struct evhttp_request *request, void *argument)
 	if (text)
 		evhttp_parse_query_str(text, &query);
 	answer_users(server->daemon, request, &query);
+	evhttp_clear_headers(&query);
+}
+
+static void on_recent(struct evhttp_request *request, void *argument)
+{
+	struct server *server = argument;
+	struct evkeyvalq query = {0};
+	struct error err;
+
+	if (!http_only_reads(request))
+		return;
+	const char *text = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(request));
+	if (text)
+		evhttp_parse_query_str(text, &query);
+	const char *name = text ? evhttp_find_header(&query, "service") : NULL;
+	int service = name ? api_service_number(server->daemon, name) : -1;
+	if (service >= 0) {
+		http_reply_json(request, 200, minutes_document(server->minutes, (unsigned)service));
+	} else {
+		error_set(&err, 0,
+		          name ? "service %s: there is none of that name: 'spillway services' lists them"
+		               : "service=%s: which service?",
+		          name ? name : "");
+		http_reply_error(request, name ? 404 : 400, &err);
+	}
 	evhttp_clear_headers(&query);
 }
 
@@ -318,6 +345,7 @@ static const struct route {
 	{"/api/v1/services", on_services, false, false},
 	{"/api/v1/users", on_users, false, false},
 	{"/api/v1/lists", on_lists, false, false},
+	{"/api/v1/recent", on_recent, false, false},
 	{"/api/v1/events", on_events, false, true},
 	{"/api/v1/reload", on_reload, true, false},
 	{"/api/v1/set", on_set, true, false},
@@ -515,6 +543,9 @@ int server_new(struct server **out, struct daemon *daemon, struct error *err)
 	int failure = feed_new(&server->feed, daemon->loop, daemon->events, err);
 	if (failure)
 		return failure;
+	failure = minutes_new(&server->minutes, daemon, err);
+	if (failure)
+		return failure;
 	double share = descriptors_share();
 	failure = door_open(&server->control, server, true, (size_t)(CONTROL_CONNECTIONS * share), err);
 	if (!failure)
@@ -539,6 +570,8 @@ void server_free(struct server *server)
 {
 	door_close(&server->control);
 	door_close(&server->web);
+	if (server->minutes)
+		minutes_free(server->minutes);
 	if (server->feed)
 		feed_free(server->feed);
 	if (server->socket[0])

@@ -133,7 +133,7 @@ function takeSample(document, at) {
   if (before && at <= before.at) return;
   times.push(at);
   const over = times.length > KEPT;
-  if (over) times.shift();
+  if (over) times.shift(); // and with it the columns' first, below
   const names = new Set();
   for (const now of document.services) {
     names.add(now.name);
@@ -157,7 +157,7 @@ function takeSample(document, at) {
       service.series[column].push(values[column]);
       if (over && service.series[column].length > KEPT) service.series[column].shift();
     }
-    const weight = rates ? 20 * rates.spilled + 10 * rates.shadow + rates.received : 0;
+    const weight = (rates ? 20 * rates.spilled + 10 * rates.shadow + rates.received : 0) * (now.adaptive?.fault ? 1000 : 1);
     service.heat += 0.35 * (weight - service.heat);
   }
   for (const name of services.keys())
@@ -168,7 +168,16 @@ function takeSample(document, at) {
   last = {at, services: new Map(document.services.map((service) => [service.name, service]))};
 }
 
-const stateOf = (service) => !service.rates ? "calm" : service.rates.spilled >= 0.5 ? "spilling" : service.rates.shadow >= 0.5 ? "shadow" : "calm";
+const spotsOf = (service) => (status.hotspots || []).filter((spot) => spot.service === service.name);
+
+function stateOf(service) {
+  if (service.now.adaptive?.fault) return "fault";
+  if (!service.rates) return "calm";
+  if (service.rates.spilled >= 0.5) return "spilling";
+  if (service.rates.shadow >= 0.5) return "shadow";
+  return spotsOf(service).length ? "hot" : "calm";
+}
+const STATE_RANK = {fault: 0, spilling: 1, shadow: 2, hot: 3, calm: 4};
 
 /* The hottest first. Heat counts in steps of a third of a decade, so that rows do not change places for nothing. */
 function byHeat() {
@@ -189,14 +198,14 @@ function reasonsInWords(rates) {
 }
 
 /* Who makes a service hot: its heaviest users and their part of what it receives. */
-function whoOf(service) {
+function whoOf(service, received) {
   const heavy = (service.name === selected && selectedUsers.length ? selectedUsers : users).filter((user) => user.service === service.name);
   if (!heavy.length) return null;
   const limit = heavy[0].limit_packets_per_second;
   const over = limit ? heavy.filter((user) => user.limit_packets_per_second && user.packets_per_second > user.limit_packets_per_second) : [];
   const chosen = over.length ? over : heavy.slice(0, 1);
   const sum = chosen.reduce((total, user) => total + user.packets_per_second, 0);
-  const offered = Math.max(service.now.packets_per_second, service.rates.received, sum);
+  const offered = Math.max(service.now.packets_per_second, received, sum);
   const first = heavy[0];
   const times = limit ? first.packets_per_second / limit : 0;
   const parts = chosen.length === 1
@@ -209,16 +218,24 @@ function whoOf(service) {
   return sentence(...parts, ".");
 }
 
-/* What Spillway said last about a service, while that is news. */
-function lastWord(name) {
-  const event = events.find((one) => one.service === name && one.why && Date.now() - one.when < 120000);
-  return event ? event.why : null;
+/* Why, in Spillway's own words: what its controller decided, what stands out, and what it said last while that is news. */
+function whysOf(service) {
+  const {adaptive} = service.now;
+  const whys = [];
+  if (adaptive && (adaptive.fault || adaptive.overloaded)) whys.push(adaptive.why);
+  const order = ["prefix", "service", "user"];
+  const spots = spotsOf(service).sort((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind) || b.packets_per_second - a.packets_per_second);
+  for (const spot of spots.slice(0, 2)) whys.push((spot.user ? spot.user + ": " : "") + spot.why);
+  const event = whys.length ? null : events.find((one) => one.service === service.name && one.why && Date.now() - one.when < 60000);
+  if (event) whys.push(event.why);
+  return whys;
 }
 
 function whatOf(service) {
   const {rates, now} = service;
   const level = now.level_packets_per_second;
-  if (stateOf(service) === "shadow")
+  if (!rates || stateOf(service) === "hot" || rates.spilled + rates.shadow < 0.5) return sentence("Nothing is spilled: all pass.");
+  if (rates.spilled < 0.5)
     return sentence("Spillway only observes: it would spill ", strong(human(rates.shadow) + "/s", "n-shadow"), level ? "; a user may send " + human(level) + "/s." : ".");
   const words = ["Spillway spills ", strong(human(rates.spilled) + "/s", "n-spilled"), ": " + reasonsInWords(rates)];
   if (level && rates.reasons.user_limit >= 0.5) words.push(" (" + human(level) + "/s for each)");
@@ -228,26 +245,30 @@ function whatOf(service) {
 
 function drawHeadline() {
   const box = $("headline");
-  const hot = byHeat().filter((service) => stateOf(service) !== "calm");
+  const hot = byHeat().filter((service) => stateOf(service) !== "calm").sort((a, b) => STATE_RANK[stateOf(a)] - STATE_RANK[stateOf(b)]);
   const spilling = hot.filter((service) => stateOf(service) === "spilling");
-  const first = spilling[0] || hot[0];
+  const first = hot[0];
   const down = status.interfaces.filter((link) => !link.attached);
   const paragraphs = [];
   box.dataset.state = down.length ? "fault" : first ? stateOf(first) : "calm";
   if (down.length)
     paragraphs.push(element("p", {class: "what"}, "Not attached: ", element("b", {}, down.map((link) => link.name).join(", ")), ". Its packets are not judged."));
   if (first) {
-    paragraphs.push(element("p", {class: "what"}, element("b", {}, first.name), " is hot: ", element("b", {}, human(first.rates.received) + " packets/s"), " arrive."));
-    const who = whoOf(first);
+    const received = first.rates ? first.rates.received : first.now.packets_per_second;
+    paragraphs.push(element("p", {class: "what"}, element("b", {}, first.name), stateOf(first) === "fault" ? " does not answer: " : " is hot: ",
+                            element("b", {}, human(received) + " packets/s"), " arrive."));
+    const who = whoOf(first, received);
     if (who) paragraphs.push(element("p", {class: "who"}, ...who));
     paragraphs.push(element("p", {class: "who"}, ...whatOf(first)));
-    const why = lastWord(first.name);
-    if (why) paragraphs.push(element("p", {class: "why"}, why));
+    for (const why of whysOf(first)) paragraphs.push(element("p", {class: "why"}, why));
     const others = hot.filter((service) => service !== first);
+    const word = {
+      fault: () => "does not answer", spilling: (rates) => human(rates.spilled) + "/s spilled",
+      shadow: (rates) => human(rates.shadow) + "/s would be spilled", hot: (rates) => "hot at " + human(rates.received) + "/s",
+    };
     if (others.length)
-      paragraphs.push(element("p", {class: "also"}, "Also: " + others.slice(0, 4).map((service) =>
-        service.name + " " + human(stateOf(service) === "spilling" ? service.rates.spilled : service.rates.shadow) + "/s " +
-        (stateOf(service) === "spilling" ? "spilled" : "would be spilled")).join(", ") + (others.length > 4 ? " and " + (others.length - 4) + " more" : "")));
+      paragraphs.push(element("p", {class: "also"}, "Also: " + others.slice(0, 4).map((service) => service.name + " " + word[stateOf(service)](service.rates))
+        .join(", ") + (others.length > 4 ? " and " + (others.length - 4) + " more" : "")));
   } else if (!down.length) {
     let received = 0;
     for (const service of services.values()) received += service.now.packets_per_second;
@@ -338,6 +359,7 @@ function drawRow(service) {
   const words = [whole(now.active_users) + (now.active_users === 1 ? " user" : " users")];
   if (now.mode === "observe" && service.name !== "other") words.push("observed");
   if (now.class !== "normal") words.push(now.class);
+  if (now.adaptive) words.push("adaptive");
   setText(parts.under, words.join(" · "));
   setText(parts.received, rates ? human(rates.received) : "–");
   setText(parts.passed, rates ? human(rates.passed) : "–");
@@ -500,7 +522,8 @@ function drawUsers() {
   const most = Math.max(1, ...list.map((user) => user.packets_per_second));
   $("users").replaceChildren(...list.map((user) => {
     const hot = user.limit_packets_per_second && user.packets_per_second > user.limit_packets_per_second;
-    return element("li", {"data-user": user.user}, element("span", {class: "user", title: user.kind + " " + user.user}, user.user), bar(user, most),
+    const spot = (status.hotspots || []).some((one) => one.service === user.service && one.user === user.user);
+    return element("li", {"data-user": user.user}, element("span", {class: spot ? "user spot" : "user", title: user.kind + " " + user.user}, user.user), bar(user, most),
                    element("span", {class: "n" + (hot ? " hot" : "")}, human(user.packets_per_second)),
                    element("span", {class: "n"}, human(user.limit_packets_per_second)), element("span", {class: "n"}, human(user.spilled_packets)));
   }));
@@ -531,7 +554,11 @@ function drawDetail() {
   setText($("detail-title"), service.name);
   const badges = [element("span", {class: "badge"}, now.class)];
   if (service.name !== "other") badges.push(element("span", {class: "badge", "data-kind": now.mode}, now.mode === "observe" ? "observing" : "enforcing"));
-  if (stateOf(service) === "spilling") badges.push(element("span", {class: "badge", "data-kind": "hot"}, "spilling"));
+  if (now.adaptive) badges.push(element("span", {class: "badge"}, now.adaptive.level_held || now.adaptive.capacity_held ? "adaptive, held by hand" : "adaptive"));
+  const words = {fault: "does not answer", spilling: "spilling", hot: "hot"}[stateOf(service)];
+  if (words) badges.push(element("span", {class: "badge", "data-kind": "hot"}, words));
+  $("reasoning").hidden = !now.adaptive;
+  if (now.adaptive) $("reasoning").replaceChildren(element("b", {}, "Its controller: "), now.adaptive.why);
   $("detail-badges").replaceChildren(...badges);
   $("detail").dataset.service = service.name;
   drawFigures(service);
@@ -590,6 +617,7 @@ async function ask(path) {
 async function askUsers() {
   const name = selected;
   if (!name) return;
+  askPast(services.get(name));
   try {
     const [all, own] = await Promise.all([ask("api/v1/users?limit=50"), ask("api/v1/users?limit=" + 2 * USERS + "&service=" + encodeURIComponent(name))]);
     users = all;
@@ -627,9 +655,55 @@ function tellLost() {
     element("p", {class: "who"}, "Shedding goes on in the kernel. 'spillway status' and 'systemctl status spillway' on the host say more."));
 }
 
+/* What was before the page was opened, from the daemon's memory: laid before the first sample of the page's own, all
+ * services' on the same grid of seconds. */
+const PAST = {received: "received_packets_per_second", passed: "passed_packets_per_second", spilled: "spilled_packets_per_second",
+              shadow: "shadow_packets_per_second", level: "level_packets_per_second", capacity: "capacity_packets_per_second",
+              p50: "response_p50_milliseconds", p99: "response_p99_milliseconds"};
+let grid = null; // the moments of the past, before `firstAt`
+let firstAt = 0;
+
+async function askPast(service) {
+  if (service.past) return;
+  service.past = true;
+  let past;
+  try {
+    past = await ask("api/v1/recent?service=" + encodeURIComponent(service.name));
+  } catch {
+    return; // nothing is known of it
+  }
+  const moments = past.uptime_seconds.map((seconds) => epoch + 1000 * seconds);
+  if (!grid) {
+    grid = moments.filter((at) => at < firstAt - 500);
+    times.unshift(...grid);
+    for (const other of services.values())
+      for (const column of COLUMNS) other.series[column].unshift(...grid.map(() => NaN));
+  }
+  if (!grid.length) return;
+  const start = times.indexOf(grid[0]);
+  if (start < 0) return; // so long ago that it is forgotten
+  const lay = (at, place, within) => {
+    const row = moments.findIndex((moment) => Math.abs(moment - at) < within);
+    if (row < 0) return;
+    for (const [column, key] of Object.entries(PAST)) service.series[column][place] = past[key][row] ?? NaN;
+    service.series.clean[place] = service.series.passed[place] - service.series.shadow[place];
+  };
+  grid.forEach((at, i) => lay(at, start + i, 400));
+  lay(firstAt, times.indexOf(firstAt), 1100); // which has no rates of its own
+}
+
+async function askPasts() {
+  for (const service of byHeat().slice(0, 12)) await askPast(service);
+  if (!paused) draw();
+}
+
 function take(document) {
   status = document;
   takeSample(document, momentOf(document.uptime_seconds));
+  if (!firstAt) {
+    firstAt = times[0];
+    askPasts();
+  }
   arrivedAt = performance.now();
   if (!paused) setLink("live", "live");
   const before = selected;
