@@ -19,7 +19,7 @@ include mk/lint.mk
 
 .PHONY: all run check bench bench-overload lint format clean help deps
 
-all: $(SPILLWAY) $(TRAFFIC) $(CLIENT) $(EXAMPLE) ## build the spillway program and its tools
+all: $(SPILLWAY) $(TRAFFIC) $(CLIENT) $(EXAMPLE) $(SIMULATOR) ## build the spillway program and its tools
 
 run: ensure-deps ## show it at work: a laboratory, a flood, the live view (IFACE=eth0: on a real interface)
 	$(Q)$(MAKE) --no-print-directory all

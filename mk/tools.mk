@@ -66,6 +66,16 @@ $O/tools/bench/observing.o: tools/bench/observing.c $(SKELETONS)
 $(OBSERVING): $O/tools/bench/observing.o $(SCALING_PARTS) $(filter-out $O/user/main.o,$(USER_OBJECTS))
 	$(call say,LD,$@)$(CC) $(SANITIZE) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
 
+# The control core against simulated services and users.
+SIMULATOR := $O/spillway-simulator
+SIMULATOR_OBJECTS := $(patsubst %.c,$O/%.o,$(sort $(wildcard tools/simulator/*.c)))
+SIMULATOR_PARTS := $(addprefix $O/user/,control/level.o control/capacity.o control/controller.o base/error.o base/units.o)
+
+$(SIMULATOR_OBJECTS): CPPFLAGS += -Itools
+
+$(SIMULATOR): $(SIMULATOR_OBJECTS) $(SIMULATOR_PARTS)
+	$(call say,LD,$@)$(CC) $(SANITIZE) $(LDFLAGS) $^ $(shell pkg-config --libs yaml-0.1 jansson) -lm -o $@
+
 .PHONY: bench-tools
 bench-tools: $(TRAFFIC) $(RECEIVER) $(SCALING) $(OBSERVING)
 

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #define CAPACITY_WINDOWS 10 /* of learning: the oldest is forgotten when a new one begins */
+#define CAPACITY_LAG     32 /* steps for which it is remembered what a sampled request stood for */
 #define CAPACITY_PROOF   10 /* steps for which a rate must go well before it is proven */
 
 /* What was measured in one interval: sane, or NAN where it was not measured. */
@@ -26,53 +27,74 @@ struct capacity_limits {
 	double target_s;                 /* 0: learnt */
 };
 
-/* One interval, as a law sees it. */
+/* One interval of an overload, as a law sees it. */
 struct capacity_view {
 	double elapsed_s;
 	double offered_pps, admitted_pps;
-	double answered_pps; /* admitted_pps times responses to requests: what the service gets done. NAN: not known */
-	double response_s;   /* median, smoothed; NAN: nothing answered */
-	double target_s;     /* what it may be; NAN: nothing is known yet */
-	double best_s;       /* NAN: nothing is known yet */
-	double proven_pps;   /* 0: nothing is known yet */
-	double loss;         /* the share of packets, or of requests, that were let pass in vain */
-	bool binding;        /* the capacity is what keeps more from being admitted */
+	double done_pps;   /* what the service gets done; where that is not known, admitted_pps */
+	double response_s; /* median, smoothed */
+	double target_s;   /* what it may be */
+	double best_s;
+	double proven_pps; /* 0: nothing is known yet */
+	double loss;       /* the share of packets, or of requests, that were let pass in vain */
+	double backlog; /* what gets done to what is let in, over a moment: below 1 a backlog grows, above it shrinks */
+	double unanswered; /* the share of requests that stayed without a reply, from before the last cut or not */
+	double calm_s;     /* how long nothing has been wrong */
 };
 
 struct capacity;
 
-/* From the capacity as it is (finite) to the one it wants; bounds and the size of steps are its caller's. */
+/* From the capacity as it is (finite) to the one it wants; bounds and the size of steps are its caller's. Asked only
+ * while there is a strain, or the capacity is used. */
 typedef double capacity_law(struct capacity *capacity, const struct capacity_view *view);
 
 struct capacity {
-	capacity_law *law; /* capacity_init() sets the one of this module */
-	double memory[4];  /* the law's own; all zero at the start of each overload */
+	capacity_law *law; /* capacity_init() sets capacity_law_knee */
+	double memory[6];  /* the law's own; all zero when an overload begins */
 
-	double pps; /* what the service can take; INFINITY while nothing speaks against it */
+	double pps;    /* what the service can take; INFINITY while nothing speaks against it */
+	bool overload; /* the law is at work: from the first strain until nothing has been wrong, nor spilled, for a
+	                  while */
 
-	double response_s; /* median, smoothed */
-	double samples;    /* how many answers that rests on, faded */
-	double answered;   /* responses to requests, smoothed */
+	double response_s;            /* median, smoothed */
+	double samples;               /* how many answers that rests on, faded */
+	double weights[CAPACITY_LAG]; /* packets that a sampled request stood for, by interval */
+	unsigned weight_at;
+	double admitted, done; /* packets of the last moments, faded */
 	double best_s[CAPACITY_WINDOWS];
 	double window_s;   /* how long the newest of them has run */
 	double proven_pps; /* fades over hours */
 	double proof[CAPACITY_PROOF];
 	unsigned proof_at;
-	double learnt_s;   /* how long it has seen traffic go well */
-	double strained_s; /* how long the response has been beyond its target; 0: it is not */
-	double calm_s;     /* how long nothing has been wrong */
+	double learnt_s;      /* how long it has seen traffic go well */
+	double strained_s;    /* how long something has been wrong; 0: nothing is */
+	double calm_s;        /* how long nothing has been wrong */
+	double cut_s;         /* since the last cut */
+	double floor_pps;     /* below which no cut goes, while what was proven has not been disproven */
+	double returning_pps; /* up to there it comes back slowly, after a fault; 0: it does not */
+
+	/* Does shedding help? What response and rate were when the trial began. */
+	double trial_response_s, trial_pps, trial_s;
+	double excused_s; /* the response that shedding did not help: the target is not below 1.5 of it. 0: none */
 };
 
 /* What decided, for people. */
 struct capacity_verdict {
-	const char *signal; /* "response", "overflows", "replies", "host", "rate" or "none" */
+	const char *signal; /* "response", "overflows", "host" or "none" */
 	double value, target;
 	double best_s, target_s; /* NAN: nothing is known yet */
 	bool strained;
+	bool excused; /* the target is one that shedding cannot reach */
 };
+
+/* The law that Spillway uses: how it was chosen is in ARCHITECTURE.md. */
+capacity_law capacity_law_knee;
 
 void capacity_init(struct capacity *capacity);
 
 /* One interval; sets capacity->pps. */
 void capacity_step(struct capacity *capacity, const struct capacity_limits *limits,
                    const struct capacity_sample *sample, struct capacity_verdict *out);
+
+/* After a fault: from `pps` back to what was proven by small steps, whatever was learnt meanwhile forgotten. */
+void capacity_return(struct capacity *capacity, double pps);

@@ -17,14 +17,20 @@
 #define FAULT_BESTS     4 /* a service whose best response is slow is given so many of them */
 #define FAULT_REQUESTS  3
 #define FAULT_TRICKLE   0.05 /* of what is proven is let through a fault, to see it end */
-#define NEWCOMERS_SHARE 0.1  /* of the capacity, kept for newcomers against the tenured */
+#define NEWCOMERS_SHARE 0.1  /* of the capacity, kept for newcomers where the tenured alone would fill it */
+#define LEVEL_MARGIN                                                                                     \
+	1.1 /* of the capacity above the sum of fair shares: else users at their level meet the capacity \
+	     */
+#define REST_SMALL      0.1  /* of the capacity */
+#define TENURED_FIT     1.2  /* times the capacity: so many tenured are left to the packet path's ranks */
 #define TENURED_MARGIN  1.25 /* above the heaviest tenured demand: it was measured, and varies */
 #define LEVEL_HOLD_S    7.0  /* a level outlasts so long a pause of what made it necessary */
-#define LEVEL_NOISE     0.1
-#define LEVEL_FAR       1.5
-#define LEVEL_FOLLOWS   0.1  /* within the noise: a step's part of the way */
-#define LEVEL_RISES     1.03 /* a step */
-#define LEVEL_RELEASES  2.0  /* a step, once it is let go */
+#define LEVEL_NOISE     0.5
+#define LEVEL_FOLLOWS   0.04 /* within the noise: a step's part of the way */
+#define LEVEL_SETTLES_S 3.0  /* a level goes down at once when it is new; then by steps */
+#define LEVEL_FALLS     0.9
+#define LEVEL_RISES     1.1 /* a step, where more is wanted */
+#define LEVEL_RELEASES  2.0 /* a step, once it is let go */
 #define TELL_FROM       1.1
 
 /* What is left of the figures when those that cannot be are taken out. */
@@ -148,19 +154,22 @@ static double demands_highest(const struct demand *users, size_t count)
  * served in proportion, as the capacity step of the packet path does it. Where fair shares for all would cut into
  * tenured users, because newcomers are so many, it is the newcomers' part that is cut, by the packet path's ranks; of
  * those no level is needed below what the tenured ask for. */
-static double level_wanted(struct demand *users, size_t count, double rest, double capacity)
+static double level_wanted(struct demand *users, size_t count, double rest, double capacity, bool *fair)
 {
 	double total = demands_sum(users, count) + rest;
 
+	*fair = false;
 	if (!(total > capacity))
 		return INFINITY;
 	double level = level_find(users, count, rest * capacity / total, capacity);
+	*fair = rest * capacity / total < REST_SMALL * capacity;
 	size_t tenured = tenured_first(users, count);
 	double highest = demands_highest(users, tenured) * TENURED_MARGIN;
 	if (level >= highest)
 		return level;
+	*fair = false;
 	double newcomers = fmin(total - demands_sum(users, tenured), NEWCOMERS_SHARE * capacity);
-	return fmax(level, fmin(highest, level_find(users, tenured, newcomers, capacity)));
+	return fmax(level, fmin(highest, level_find(users, tenured, newcomers, TENURED_FIT * capacity)));
 }
 
 /* Down at once; up slowly; and not at all while what made it necessary only pauses. */
@@ -170,23 +179,25 @@ static void level_follow(struct controller *controller, double wanted, double el
 
 	if (!isfinite(level)) {
 		controller->level_pps = wanted;
-		controller->held_s = 0;
+		controller->held_s = controller->level_s = 0;
 		return;
 	}
-	if (wanted > level * LEVEL_FAR) {
+	if (!isfinite(wanted)) {
 		controller->held_s += elapsed_s;
 		if (controller->held_s > LEVEL_HOLD_S)
 			level *= LEVEL_RELEASES;
-		controller->level_pps = level >= wanted || level > RATE_MOST ? wanted : level;
+		controller->level_pps = level > RATE_MOST ? INFINITY : level;
 		return;
 	}
 	controller->held_s = 0;
+	controller->level_s += elapsed_s;
 	if (wanted < level * (1 - LEVEL_NOISE))
-		controller->level_pps = wanted;
+		controller->level_pps =
+			controller->level_s < LEVEL_SETTLES_S ? wanted : fmax(wanted, level * LEVEL_FALLS);
 	else if (wanted < level * (1 + LEVEL_NOISE))
 		controller->level_pps = level + LEVEL_FOLLOWS * (wanted - level);
 	else
-		controller->level_pps = level * LEVEL_RISES;
+		controller->level_pps = fmin(level * LEVEL_RISES, wanted);
 }
 
 static void level_step(struct controller *controller, const struct controller_bounds *bounds, struct demand *users,
@@ -194,14 +205,20 @@ static void level_step(struct controller *controller, const struct controller_bo
 {
 	double minimum = bounds->level_minimum > 0 ? bounds->level_minimum : 0;
 	double maximum = maximum_of(bounds->level_maximum, minimum), highest = demands_highest(users, count);
+	bool fair = false;
 
-	level_follow(controller, level_wanted(users, count, rest, controller->capacity.pps), elapsed_s);
+	/* While it is away or comes back, what little it takes is nobody's fair share: capacity alone decides. */
+	if (controller->faulty || controller->capacity.pps < controller->capacity.returning_pps)
+		controller->held_s = 0;
+	else
+		level_follow(controller, level_wanted(users, count, rest, controller->capacity.pps, &fair), elapsed_s);
 	if (controller->held_s > LEVEL_HOLD_S && controller->level_pps > highest * LEVEL_RELEASES)
 		controller->level_pps = INFINITY; /* felt by nobody */
 	controller->level_pps = fmax(controller->level_pps, minimum);
 	if (controller->level_pps >= maximum)
 		controller->level_pps = INFINITY;
 	out->level_pps = fmin(controller->level_pps, maximum);
+	out->capacity_pps = controller->capacity.pps * (fair && isfinite(controller->level_pps) ? LEVEL_MARGIN : 1);
 	out->users_above = isfinite(controller->level_pps) ? level_above(users, count, controller->level_pps) : 0;
 }
 
@@ -315,13 +332,13 @@ void controller_step(struct controller *controller, const struct controller_boun
 	out->value = verdict.value;
 	out->target = verdict.target;
 	if (controller->faulty || out->fault_ends) {
-		controller->capacity.pps = fmax(limits.minimum_pps, FAULT_TRICKLE * controller->capacity.proven_pps);
+		capacity_return(&controller->capacity,
+		                fmax(limits.minimum_pps, FAULT_TRICKLE * controller->capacity.proven_pps));
 		out->signal = "replies";
 		out->value = controller->silence_s;
 		out->target = FAULT_SILENCE_S;
 	}
 	out->faulty = controller->faulty;
-	out->capacity_pps = controller->capacity.pps;
 	level_step(controller, bounds, users, count, rest, sample.elapsed_s, out);
 
 	bool felt = sample.offered_pps > controller->capacity.pps;

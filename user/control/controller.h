@@ -69,6 +69,7 @@ struct controller {
 	struct capacity capacity;
 	double level_pps; /* INFINITY: none felt */
 	double told_capacity, told_level;
+	double level_s;   /* how long there has been one */
 	double held_s;    /* how long no level has been needed */
 	double silence_s; /* since the first request that nothing has followed */
 	double silent_requests;

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "simulator/host.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define JIFFY_S        0.004
+#define STEP_PACKETS   8
+#define RANK_NEWCOMER  5 /* of class normal, a packet of an established connection */
+#define RANK_TENURED   7
+#define SAMPLES        65536
+#define SAMPLE_GAP_S   0.001 /* of a busy service */
+#define SAMPLE_BURST_S 0.01
+#define UNANSWERED_S   1.5 /* overdue: counted as unanswered; a reply that comes all the same counts */
+#define FORGOTTEN_S    3.0
+#define BUCKETS_OCTAVE 8
+#define BUCKETS_FROM_S 1e-6
+
+void responses_add(struct responses *responses, double response_s)
+{
+	double bucket = BUCKETS_OCTAVE * log2(fmax(response_s, BUCKETS_FROM_S) / BUCKETS_FROM_S);
+
+	responses->counts[bucket < RESPONSE_BUCKETS ? (unsigned)bucket : RESPONSE_BUCKETS - 1]++;
+	responses->total++;
+}
+
+double responses_quantile(const struct responses *responses, double share)
+{
+	double wanted = share * responses->total, seen = 0;
+
+	if (!responses->total)
+		return NAN;
+	for (unsigned i = 0; i < RESPONSE_BUCKETS; i++) {
+		seen += responses->counts[i];
+		if (seen >= wanted && responses->counts[i])
+			return BUCKETS_FROM_S * exp2((i + 0.5) / BUCKETS_OCTAVE);
+	}
+	return NAN;
+}
+
+void host_open(struct host *host, const struct scenario *scenario)
+{
+	size_t count = 0;
+
+	*host = (struct host){.level_pps = INFINITY, .capacity_pps = INFINITY, .burst_s = scenario->burst_s};
+	for (size_t i = 0; i < scenario->crowd_count; i++)
+		count += scenario->crowds[i].count;
+	host->users = calloc(count, sizeof(*host->users));
+	host->demands = calloc(count, sizeof(*host->demands));
+	host->samples = calloc(SAMPLES, sizeof(*host->samples));
+	if (!host->users || !host->demands || !host->samples)
+		abort();
+	for (size_t i = 0; i < scenario->crowd_count; i++) {
+		for (unsigned k = 0; k < scenario->crowds[i].count; k++)
+			host->users[host->user_count++] = (struct host_user){
+				.weight = (float)scenario->crowds[i].weight, .tenured = scenario->crowds[i].tenured};
+	}
+}
+
+void host_close(struct host *host)
+{
+	free(host->users);
+	free(host->demands);
+	free(host->samples);
+}
+
+static bool capacity_over(const struct host *host, unsigned rank, double now_s)
+{
+	double step = 2 * JIFFY_S + STEP_PACKETS / host->capacity_pps;
+
+	return isfinite(host->capacity_pps) && host->tat_s - now_s > (rank + 1) * step;
+}
+
+bool host_admit(struct host *host, uint32_t user, double now_s)
+{
+	struct host_user *known = user == USER_FORGED ? NULL : &host->users[user];
+
+	host->offered++;
+	host->window_offered++;
+	if (known)
+		known->window_packets++;
+	if (known && isfinite(host->level_pps) && known->tat_s - now_s > host->burst_s)
+		return false;
+	if (capacity_over(host, known && known->tenured ? RANK_TENURED : RANK_NEWCOMER, now_s))
+		return false;
+	if (known && isfinite(host->level_pps)) /* a debt from a tighter level is forgiven down to the burst */
+		known->tat_s = fmin(fmax(known->tat_s, now_s), now_s + host->burst_s) +
+		               1 / (host->level_pps * (double)known->weight);
+	if (isfinite(host->capacity_pps))
+		host->tat_s = fmax(host->tat_s, now_s) + 1 / host->capacity_pps;
+	host->admitted++;
+	return true;
+}
+
+uint32_t host_sample(struct host *host, double now_s)
+{
+	if (host->sample_s > now_s || host->sample_next - host->sample_first == SAMPLES)
+		return SAMPLE_NONE;
+	host->sample_s = fmax(host->sample_s, now_s - SAMPLE_BURST_S) + SAMPLE_GAP_S;
+	host->requests++;
+	host->samples[host->sample_next % SAMPLES] = (struct sample){.at_s = now_s};
+	return host->sample_next++;
+}
+
+void host_reply(struct host *host, uint32_t sample, double now_s)
+{
+	if (sample == SAMPLE_NONE || (int32_t)(sample - host->sample_first) < 0)
+		return;
+	host->samples[sample % SAMPLES].answered = true;
+	host->replies++;
+	responses_add(&host->responses, now_s - host->samples[sample % SAMPLES].at_s);
+}
+
+static void samples_expire(struct host *host, double now_s)
+{
+	for (; host->sample_overdue != host->sample_next; host->sample_overdue++) {
+		const struct sample *oldest = &host->samples[host->sample_overdue % SAMPLES];
+		if (oldest->at_s + UNANSWERED_S > now_s)
+			break;
+		host->unanswered += !oldest->answered;
+	}
+	while (host->sample_first != host->sample_overdue &&
+	       host->samples[host->sample_first % SAMPLES].at_s + FORGOTTEN_S <= now_s)
+		host->sample_first++;
+}
+
+/* Users that never sent more than a packet have no name in the table: they are of the rest. */
+void host_pass(struct host *host, double now_s)
+{
+	double elapsed = now_s - host->passed_s;
+	unsigned known = 0;
+
+	if (!(elapsed > 0))
+		return;
+	host->demand_count = 0;
+	for (size_t i = 0; i < host->user_count; i++) {
+		struct host_user *user = &host->users[i];
+		user->known = user->known || user->window_packets > 1;
+		if (user->known && user->window_packets) {
+			known += user->window_packets;
+			host->demands[host->demand_count++] = (struct demand){.rate = user->window_packets / elapsed,
+			                                                      .weight = user->weight,
+			                                                      .tenured = user->tenured};
+		}
+		user->window_packets = 0;
+	}
+	host->demand_rest = (host->window_offered - known) / elapsed;
+	host->window_offered = 0;
+	host->passed_s = now_s;
+}
+
+void host_read(struct host *host, double now_s, double elapsed_s, struct controller_signals *out)
+{
+	samples_expire(host, now_s);
+	*out = (struct controller_signals){
+		.elapsed_s = elapsed_s,
+		.fresh = true,
+		.offered_pps = host->offered / elapsed_s,
+		.admitted_pps = host->admitted / elapsed_s,
+		.requests = host->requests,
+		.responses = host->replies,
+		.unanswered = host->unanswered,
+		.response_p50_s = responses_quantile(&host->responses, 0.5),
+		.response_p99_s = responses_quantile(&host->responses, 0.99),
+		.overflows = host->overflows,
+		.host_pressure = NAN,
+	};
+	host->offered = host->admitted = host->overflows = 0;
+	host->requests = host->replies = host->unanswered = 0;
+	memset(&host->responses, 0, sizeof(host->responses));
+}

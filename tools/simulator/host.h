@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the packet path does, as a model: GCRA of each user at the level, GCRA of the service at its capacity with the
+ * tenured before newcomers (bpf/meter.h, bpf/capacity.h), samples of requests, and what a pass over the table finds. */
+#pragma once
+
+#include "control/controller.h"
+#include "simulator/scenario.h"
+
+#define USER_FORGED UINT32_MAX /* of a source that comes but once */
+#define SAMPLE_NONE UINT32_MAX
+
+#define RESPONSE_BUCKETS 512
+
+/* Response times on a logarithmic scale, eight buckets an octave from a microsecond on: a twelfth apart. */
+struct responses {
+	uint32_t counts[RESPONSE_BUCKETS];
+	uint32_t total;
+};
+
+void responses_add(struct responses *responses, double response_s);
+double responses_quantile(const struct responses *responses, double share); /* NAN: none */
+
+struct host_user {
+	double tat_s;
+	uint32_t window_packets; /* offered since the last pass */
+	bool known;              /* has a name: sent a second packet once */
+	float weight;
+	bool tenured;
+};
+
+struct sample {
+	double at_s;
+	bool answered;
+};
+
+struct host {
+	struct host_user *users;
+	size_t user_count;
+	double level_pps, capacity_pps; /* INFINITY: none */
+	double burst_s;
+	double tat_s; /* of the capacity */
+
+	/* since the last tick */
+	unsigned offered, admitted, overflows;
+	unsigned requests, replies, unanswered;
+	struct responses responses;
+
+	struct sample *samples; /* a ring */
+	uint32_t sample_first, sample_overdue, sample_next;
+	double sample_s; /* when the next one may be taken: GCRA */
+
+	struct demand *demands;
+	size_t demand_count;
+	double demand_rest;
+	double passed_s; /* when the last pass was */
+	unsigned window_offered;
+};
+
+void host_open(struct host *host, const struct scenario *scenario);
+void host_close(struct host *host);
+
+/* Whether a packet is let in. */
+bool host_admit(struct host *host, uint32_t user, double now_s);
+
+/* A request that was let in, perhaps sampled: what its reply will name, or SAMPLE_NONE. */
+uint32_t host_sample(struct host *host, double now_s);
+void host_reply(struct host *host, uint32_t sample, double now_s);
+
+/* A pass over the table, which fills `demands`. */
+void host_pass(struct host *host, double now_s);
+
+/* The signals since the last tick; begins the next one. */
+void host_read(struct host *host, double now_s, double elapsed_s, struct controller_signals *out);
