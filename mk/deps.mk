@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # What a machine needs, from the distribution's packages. `make deps` installs it on Debian 12 and later.
 BUILD_PACKAGES := make gcc clang-19 llvm-19 bpftool pkg-config libbpf-dev libelf-dev zlib1g-dev libevent-dev libyaml-dev \
-	libjansson-dev libcurl4-openssl-dev libsystemd-dev libmnl-dev libpcap-dev libsqlite3-dev libjs-dygraphs
+	libjansson-dev libcurl4-openssl-dev libsystemd-dev libmnl-dev libncurses-dev libpcap-dev libsqlite3-dev libjs-dygraphs
 TEST_PACKAGES := libcmocka-dev bats bats-assert bats-support jq curl nginx-light unbound dnsperf iproute2 ethtool procps \
-	nftables iptables prometheus tcpdump python3 clang-format-19 clang-tidy-19 cppcheck shellcheck valgrind strace util-linux faketime libclang-rt-19-dev tshark \
+	nftables iptables prometheus tcpdump python3 clang-format-19 clang-tidy-19 cppcheck shellcheck valgrind strace util-linux faketime tmux libclang-rt-19-dev tshark \
 	chromium-headless-shell python3-prometheus-client \
 	mandoc groff-base man-db systemd bash-completion zsh fish debhelper dpkg-dev fakeroot lintian mmdebstrap gcovr
 PACKAGES := $(BUILD_PACKAGES) $(TEST_PACKAGES)

@@ -25,5 +25,5 @@ SANITIZE := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-fr
 
 CFLAGS ?= -O2 -g
 override CFLAGS += -std=gnu11 -D_GNU_SOURCE $(WARNINGS) $(SANITIZE) -MMD -MP
-LIBRARIES := libbpf libevent jansson yaml-0.1 libcurl sqlite3 libsystemd libmnl zlib
+LIBRARIES := libbpf libevent jansson yaml-0.1 libcurl sqlite3 libsystemd libmnl zlib ncursesw
 CPPFLAGS += -Iuser -Iinclude -I. -isystem $O

@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-only
 # `make run`: Spillway at work. In a laboratory on this machine, well-behaved users ask a web and a DNS server while an
-# attacker floods them: first without Spillway, then with it. On a terminal the live view stays until it is quit with
-# Ctrl-C; else it runs SECONDS_TO_RUN and fails where the well-behaved kept less than 99 % of their requests.
+# attacker floods them: first without Spillway, then with it. On a terminal the live view stays until it is quit; else it runs SECONDS_TO_RUN and fails where the well-behaved kept less than 99 % of their requests.
 #   IFACE=eth0 [ENFORCE=1]   runs on a real interface instead, observing unless told to enforce
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
@@ -47,17 +46,6 @@ start_daemon() {
 	return 1
 }
 
-live_view() {
-	while kill -0 "$1" 2>/dev/null; do
-		printf '\033[H\033[2J'
-		"$O/spillway" status
-		printf '\n'
-		"$O/spillway" users --limit 8
-		printf '\nCtrl-C ends it.\n'
-		sleep 1
-	done
-}
-
 config() {
 	cat <<-END
 		interfaces: [$1]
@@ -82,8 +70,7 @@ on_interface() {
 	config "$IFACE" "$mode" >"$file"
 	start_daemon "" --config "$file"
 	if [ -t 1 ]; then
-		trap 'exit 0' INT
-		live_view "$daemon"
+		"$O/spillway" top
 	else
 		sleep "$SECONDS_TO_RUN"
 		"$O/spillway" status
@@ -125,9 +112,10 @@ in_laboratory() {
 	config edge0 enforce >"$dir/spillway.yaml"
 	if [ -t 1 ]; then
 		start_daemon "$LAB_EDGE" --config "$dir/spillway.yaml"
-		trap 'exit 0' INT
-		(for _ in $(seq 60); do round 10 "$dir/live" || exit; done) &
-		live_view "$daemon"
+		(for _ in $(seq 60); do round 10 "$dir/live" || exit; done) >/dev/null 2>&1 &
+		traffic=$!
+		"$O/spillway" top
+		kill "$traffic" 2>/dev/null || true
 		return
 	fi
 	echo "run: $USERS well-behaved users and a flood of $ATTACK_PPS packets/s, $seconds s without and $seconds s with Spillway"

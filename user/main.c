@@ -16,6 +16,7 @@ static const struct verb {
 	{"status", verb_status, "what is attached where, and how the services fare"},
 	{"services", verb_services, "services with their rates and counters"},
 	{"users", verb_users, "the heaviest users now"},
+	{"top", verb_top, "services and their heaviest users, live on the terminal"},
 	{"watch", verb_watch, "events as they happen: what, to whom, and why"},
 	{"set", verb_set, "override a service's mode or level while it runs"},
 	{"allow", verb_allow, "let the packets of a source pass, or show whose do"},

@@ -38,12 +38,6 @@ static size_t take(char *bytes, size_t one, size_t count, void *argument)
 	return count;
 }
 
-static int complain(const char *what, const char *why, int status)
-{
-	fprintf(stderr, "spillway: %s: %s\n", what, why);
-	return status;
-}
-
 static CURL *request_new(const char *socket, const char *path)
 {
 	char url[512];
@@ -76,30 +70,37 @@ static CURLcode transfer(const char *socket, const char *path, const char *body,
 }
 
 /* A daemon that cannot be spoken to, in words. */
-static int complain_of_socket(const char *socket, CURLcode result)
+static int refuse_socket(const char *socket, CURLcode result, struct error *err)
 {
-	if (result == CURLE_COULDNT_CONNECT && access(socket, R_OK | W_OK) < 0 && errno == EACCES)
-		return complain(socket, "not permitted: run as root, or name the socket of your daemon with --socket",
-		                EXIT_NO_DAEMON);
+	const char *why = curl_easy_strerror(result);
+
 	if (result == CURLE_COULDNT_CONNECT)
-		return complain(socket,
-		                "no daemon answers: start it with 'spillway run', or name its socket with --socket",
-		                EXIT_NO_DAEMON);
-	return complain(socket, curl_easy_strerror(result), EXIT_NO_DAEMON);
+		why = access(socket, R_OK | W_OK) < 0 && errno == EACCES
+		              ? "not permitted: run as root, or name the socket of your daemon with --socket"
+		              : "no daemon answers: start it with 'spillway run', or name its socket with --socket";
+	error_set(err, -ENOTCONN, "%s: %s", socket, why);
+	return EXIT_NO_DAEMON;
 }
 
 /* An answer that is a refusal says what and why by itself. */
-static int complain_of_refusal(const char *path, const json_t *document)
+static int refuse_answer(const char *path, const json_t *document, struct error *err)
 {
 	const char *error = json_string_value(json_object_get(document, "error"));
 
-	if (!error)
-		return complain(path, "the daemon refused", EXIT_FAILED);
-	fprintf(stderr, "spillway: %s\n", error);
+	if (error)
+		error_set(err, -EIO, "%s", error);
+	else
+		error_set(err, -EIO, "%s: the daemon refused", path);
 	return EXIT_FAILED;
 }
 
-int ask(const char *socket, const char *path, const json_t *body, json_t **out)
+static int say(int status, const struct error *err)
+{
+	fprintf(stderr, "spillway: %s\n", err->text);
+	return status;
+}
+
+int ask_quietly(const char *socket, const char *path, const json_t *body, json_t **out, struct error *err)
 {
 	struct answer answer = {0};
 	long code = 0;
@@ -109,19 +110,28 @@ int ask(const char *socket, const char *path, const json_t *body, json_t **out)
 	free(text);
 	_cleanup_free_ char *received = answer.text;
 	if (result != CURLE_OK)
-		return complain_of_socket(socket, result);
+		return refuse_socket(socket, result, err);
 
-	json_error_t fault;
-	json_t *document = json_loads(received ? received : "", JSON_DECODE_ANY, &fault);
+	json_t *document = json_loads(received ? received : "", JSON_DECODE_ANY, NULL);
 	if (code != 200) {
-		int status = complain_of_refusal(path, document);
+		int status = refuse_answer(path, document, err);
 		json_decref(document);
 		return status;
 	}
-	if (!document)
-		return complain(path, "the daemon's answer is no JSON", EXIT_FAILED);
+	if (!document) {
+		error_set(err, -EPROTO, "%s: the daemon's answer is no JSON", path);
+		return EXIT_FAILED;
+	}
 	*out = document;
 	return EXIT_DONE;
+}
+
+int ask(const char *socket, const char *path, const json_t *body, json_t **out)
+{
+	struct error err;
+	int status = ask_quietly(socket, path, body, out, &err);
+
+	return status == EXIT_DONE ? status : say(status, &err);
 }
 
 struct following {
@@ -169,11 +179,14 @@ static size_t follow_bytes(char *bytes, size_t one, size_t count, void *argument
 int ask_follow(const char *socket, const char *path, ask_line *line, void *argument)
 {
 	struct following following = {.take = line, .argument = argument};
+	struct error err;
 	long code = 0;
 
 	following.curl = request_new(socket, path);
-	if (!following.curl)
-		return complain(path, "out of memory", EXIT_FAILED);
+	if (!following.curl) {
+		error_set(&err, -ENOMEM, "%s: out of memory", path);
+		return say(EXIT_FAILED, &err);
+	}
 	curl_easy_setopt(following.curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
 	curl_easy_setopt(following.curl, CURLOPT_LOW_SPEED_TIME, SILENCE_S);
 	curl_easy_setopt(following.curl, CURLOPT_WRITEFUNCTION, follow_bytes);
@@ -187,16 +200,16 @@ int ask_follow(const char *socket, const char *path, ask_line *line, void *argum
 		return EXIT_DONE;
 	if (code && code != 200) {
 		json_t *document = json_loads(rest ? rest : "", 0, NULL);
-		int status = complain_of_refusal(path, document);
+		int status = refuse_answer(path, document, &err);
 		json_decref(document);
-		return status;
+		return say(status, &err);
 	}
 	if (!code)
-		return complain_of_socket(socket, result);
-	return complain(socket,
-	                result == CURLE_OPERATION_TIMEDOUT
-	                        ? "the daemon has said nothing for half a minute: see whether it still answers "
-	                          "'spillway status'"
-	                        : "the daemon has gone: 'spillway run' starts it, shedding goes on without it",
-	                EXIT_NO_DAEMON);
+		return say(refuse_socket(socket, result, &err), &err);
+	error_set(&err, -ENOTCONN, "%s: %s", socket,
+	          result == CURLE_OPERATION_TIMEDOUT
+	                  ? "the daemon has said nothing for half a minute: see whether it still answers 'spillway "
+	                    "status'"
+	                  : "the daemon has gone: 'spillway run' starts it, shedding goes on without it");
+	return say(EXIT_NO_DAEMON, &err);
 }

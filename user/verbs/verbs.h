@@ -18,6 +18,7 @@ int verb_reload(int argc, char **argv);
 int verb_status(int argc, char **argv);
 int verb_services(int argc, char **argv);
 int verb_users(int argc, char **argv);
+int verb_top(int argc, char **argv);
 int verb_watch(int argc, char **argv);
 int verb_set(int argc, char **argv);
 int verb_allow(int argc, char **argv);
