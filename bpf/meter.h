@@ -62,6 +62,10 @@ struct {
 #define CARRIED         (CARRY_AT / 2)
 #define CELL_INDEX_MASK (SET_CELLS - 1ULL)
 
+/* Of a level's burst: what a connection with one request still sends after its SYN, so that those which have begun end.
+ */
+#define CONNECTION_PACKETS 8
+
 #define FRAME_BYTES_MOST 65536 /* of a frame in several buffers */
 
 /* Bounds a cell's number, which is one, where the verifier sees it: an `if` alone bounds the one copy that it looks at,
@@ -212,6 +216,7 @@ struct metered {
 	__u64 key[2];
 	__u64 now_ns;
 	__u64 increment_ns; /* of this user, at the level that counts now */
+	__u64 tolerance_ns; /* of this packet: less than the policy's for a SYN under a level */
 	__u64 byte_increment;
 	struct capacity capacity;
 	__u32 set_index;
@@ -224,19 +229,20 @@ struct metered {
 	__u8 connects;
 };
 
-#define METERED(packet, user, index, now, increment, per_byte, room, ranked, syn) \
-	{.key = {(user)->key[0], (user)->key[1]},                                 \
-	 .now_ns = now,                                                           \
-	 .increment_ns = increment,                                               \
-	 .byte_increment = per_byte,                                              \
-	 .capacity = room,                                                        \
-	 .set_index = index,                                                      \
-	 .tag = (user)->tag,                                                      \
-	 .bytes = (packet)->bytes,                                                \
-	 .share = (user)->share,                                                  \
-	 .kind = (user)->kind,                                                    \
-	 .ipv6 = (packet)->ipv6,                                                  \
-	 .rank = ranked,                                                          \
+#define METERED(packet, user, index, now, increment, tolerance, per_byte, room, ranked, syn) \
+	{.key = {(user)->key[0], (user)->key[1]},                                            \
+	 .now_ns = now,                                                                      \
+	 .increment_ns = increment,                                                          \
+	 .tolerance_ns = tolerance,                                                          \
+	 .byte_increment = per_byte,                                                         \
+	 .capacity = room,                                                                   \
+	 .set_index = index,                                                                 \
+	 .tag = (user)->tag,                                                                 \
+	 .bytes = (packet)->bytes,                                                           \
+	 .share = (user)->share,                                                             \
+	 .kind = (user)->kind,                                                               \
+	 .ipv6 = (packet)->ipv6,                                                             \
+	 .rank = ranked,                                                                     \
 	 .connects = syn}
 
 /* GCRA on one word: over where TAT runs further ahead of now than the tolerance, else TAT moves on by the increment and
@@ -250,7 +256,7 @@ static __always_inline int state_charge(__u64 *state, const __u32 *tag, __u32 ex
 	for (int try = 0; try < METER_TRIES; try++) {
 		__u64 seen = *(volatile __u64 *)state, ahead = state_ahead(seen, now);
 
-		if (ahead > policy->tolerance_ns) {
+		if (ahead > metered->tolerance_ns) {
 			if (ahead <= policy->tolerance_ns + metered->increment_ns)
 				return OUTCOME_SPILLED + REASON_USER_LIMIT;
 			/* Not to be reached under this policy by now. Has the clock moved on since it was read, another
@@ -469,7 +475,7 @@ static __always_inline int cell_judge(struct meter_set *set, __u64 cell, const s
 	__u64 seen = *(volatile __u64 *)&set->states[cell], ahead = state_ahead(seen, metered->now_ns), next = 0;
 	__u32 rank = metered->rank + (seen & STATE_TENURED ? RANK_TENURED : 0);
 
-	if (ahead > policy->tolerance_ns && ahead <= policy->tolerance_ns + metered->increment_ns)
+	if (ahead > metered->tolerance_ns && ahead <= policy->tolerance_ns + metered->increment_ns)
 		return OUTCOME_SPILLED + REASON_USER_LIMIT;
 	if (capacity && capacity_over(capacity, &metered->capacity, rank, metered->now_ns))
 		return OUTCOME_SPILLED + REASON_CAPACITY;
@@ -561,6 +567,18 @@ static __always_inline __u64 meter_increment(const struct live *live, const stru
 	return level_increment(*(const volatile __u64 *)&state.levels[number], live->relax_after, limit, now);
 }
 
+/* How far ahead of now a user's time may run for this packet. Under a level that fits fewer packets than are asked for
+ * one in some passes, and connections of which each packet is dropped at random get nothing done. So those that have
+ * begun find room where a new one finds none, and end. The limits of a file are what they say. */
+static __always_inline __u64 meter_tolerance(const struct policy *policy, bool connects, __u64 increment)
+{
+	__u64 reserve = CONNECTION_PACKETS * increment, half = policy->tolerance_ns / 2;
+
+	if (!FEATURE(FEATURE_LEVELS) || !connects || !(policy->flags & POLICY_LEVEL))
+		return policy->tolerance_ns;
+	return policy->tolerance_ns - (reserve < half ? reserve : half);
+}
+
 /* Charges one packet to its user, and to its service where that has a capacity. Returns its outcome. */
 static __always_inline __u32 meter_judge(struct xdp_md *ctx, const struct policy *policy, __u32 number,
                                          const struct packet *packet, const struct user *user)
@@ -585,6 +603,7 @@ static __always_inline __u32 meter_judge(struct xdp_md *ctx, const struct policy
 		capacity = 0;
 	bool connects = FEATURE(FEATURE_GAUGES | FEATURE_CAPACITY) && packet_connects(ctx, packet);
 	__u32 rank = FEATURE(FEATURE_CAPACITY) ? RANK_OF_CLASS(user->class) + (connects ? 0 : RANK_ESTABLISHED) : 0;
+	__u64 tolerance = meter_tolerance(policy, connects, increment);
 	bool gauged = FEATURE(FEATURE_GAUGES) && policy->flags & POLICY_GAUGED;
 	__u64 cell = cell_find(set, user->tag);
 	if (likely(cell < SET_CELLS) && !gauged) {
@@ -593,14 +612,14 @@ static __always_inline __u32 meter_judge(struct xdp_md *ctx, const struct policy
 		__u64 next = state_next(seen, ahead, increment, now);
 		bool over = capacity &&
 		            capacity_over(capacity, &room, rank + (seen & STATE_TENURED ? RANK_TENURED : 0), now);
-		if (likely(ahead <= policy->tolerance_ns && !over && state_swap(&set->states[cell], seen, next))) {
+		if (likely(ahead <= tolerance && !over && state_swap(&set->states[cell], seen, next))) {
 			/* Not atomic: two CPUs on one user may lose some, and verdicts do not hang on it. */
 			set->bytes[cell] += packet->bytes;
 			if (capacity)
 				capacity_charge(capacity, &room, now);
 			if (unlikely(cell_notable(next & STATE_PACKETS_MASK))) {
-				struct metered metered =
-					METERED(packet, user, index, now, increment, per_byte, room, rank, connects);
+				struct metered metered = METERED(packet, user, index, now, increment, tolerance,
+				                                 per_byte, room, rank, connects);
 				cell_note(set, cell, policy, &metered, next & STATE_PACKETS_MASK);
 			}
 			return OUTCOME_PASSED;
@@ -609,6 +628,7 @@ static __always_inline __u32 meter_judge(struct xdp_md *ctx, const struct policy
 	if (cell >= SET_CELLS && !FEATURE(FEATURE_GAUGES) && !capacity &&
 	    meter_seat(set, user->tag, now, increment, packet->bytes))
 		return OUTCOME_PASSED;
-	struct metered metered = METERED(packet, user, index, now, increment, per_byte, room, rank, connects);
+	struct metered metered =
+		METERED(packet, user, index, now, increment, tolerance, per_byte, room, rank, connects);
 	return meter_judge_slowly(set, policy, &metered);
 }

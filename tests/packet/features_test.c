@@ -352,6 +352,31 @@ static void test_a_level_in_bytes(void **state)
 	assert_int_equal(run("4:src=10.0.0.1 udp:53,len=1008 raw:1000", 500), XDP_PASS);
 }
 
+/* Under a level new connections find the burst's end before those that have begun. */
+static void test_a_level_lets_connections_end(void **state)
+{
+	static const char syn[] = "4:src=10.0.0.1 tcp:80,flags=2", segment[] = "4:src=10.0.0.1 tcp:80,flags=16";
+	struct datapath *dp = world.datapath;
+	struct error err;
+	(void)state;
+
+	/* A burst of 21 packets, and then one each three seconds. */
+	begin(ENFORCE "  - {name: web, protocol: tcp, ports: [80],\n"
+	              "     adaptive: {minimum: 0.1, maximum: 2, burst: 60s}}\n");
+	unsigned number = (unsigned)catalogue_find(datapath_catalogue(dp), "web");
+	assert_int_equal(datapath_set_level(dp, number, 0.35, &err), 0);
+	run(syn, 100);
+	__u64 connections = outcome("web", OUTCOME_PASSED);
+	assert_in_range(connections, 13, 15);
+	run(segment, 100);
+	assert_int_equal(outcome("web", OUTCOME_PASSED), connections + 8);
+	assert_int_equal(run(syn, 1), XDP_DROP);
+	/* A limit of the file is for all packets alike. */
+	begin(ENFORCE "  - {name: web, protocol: tcp, ports: [80], limit: {packets_per_second: 0.35, burst: 22}}\n");
+	run(syn, 100);
+	assert_int_equal(outcome("web", OUTCOME_PASSED), 22);
+}
+
 /* A number that another service gets has no level and no capacity of the old one's. */
 static void test_a_level_ends_with_its_service(void **state)
 {
@@ -438,6 +463,7 @@ int main(void)
 		cmocka_unit_test(test_a_gap_or_a_spill_starts_the_streak_anew),
 		cmocka_unit_test(test_the_tenured_go_before_newcomers),
 		cmocka_unit_test(test_a_level_relaxes),
+		cmocka_unit_test(test_a_level_lets_connections_end),
 		cmocka_unit_test(test_a_level_in_bytes),
 		cmocka_unit_test(test_a_level_ends_with_its_service),
 		cmocka_unit_test(test_features_follow_the_configuration),

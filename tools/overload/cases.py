@@ -16,7 +16,6 @@ class Case:
     start: Callable  # (service, capacity, seconds) -> what was started
     crowd: bool = False  # everybody is honest: goodput and equality count
     few: bool = True  # there is somebody over a fair share: who is under it must lose nothing
-    tenure: bool = False  # tells users apart by tenure alone, which takes more than a minute to earn
     wave_hz: float = 0
     searched_as: str = ""  # the nftables limit is that of another case
 
@@ -56,8 +55,8 @@ def quiet(_service, _capacity, seconds):
 
 CASES = [
     Case("few", "3 users, 10 times the capacity", few),
-    Case("forged", "2,000 forged sources", forged, tenure=True),
-    Case("never-repeating", "forged sources that never repeat", never_repeating, tenure=True),
+    Case("forged", "2,000 forged sources", forged),
+    Case("never-repeating", "forged sources that never repeat", never_repeating),
     Case("crowd", "flash crowd, 3 times the capacity", crowd, crowd=True, few=False),
     Case("retry", "retry storm", retry, crowd=True, few=False),
     Case("wave-0.1", "3 users, square wave of 0.1 Hz", wave(0.1), wave_hz=0.1, searched_as="few"),

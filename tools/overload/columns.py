@@ -126,7 +126,8 @@ class Spillway:
         path = self.directory / "spillway.yaml"
         path.write_text("interfaces: [edge0]\nmode: enforce\nlisten: null\n"
                         f"table: {{users: {users}}}\nservices:\n{config}", encoding="ascii")
-        self.log = open(self.directory / "log", "w", encoding="ascii")
+        # Kept: it says why the level moved.
+        self.log = open(f"{lab.BUILD}/overload-spillway.log", "w", encoding="utf-8")
         self.daemon = lab.Process(lab.EDGE, f"{lab.BUILD}/spillway", "run", "--config", path, cpu=None,
                                   output=self.log, errors=self.log)
         lab.wait_until(self.answers, "spillway", 30)
@@ -141,7 +142,7 @@ class Spillway:
 
     def answers(self):
         if self.daemon.popen.poll() is not None:
-            raise RuntimeError("spillway: ended at once: " + (self.directory / "log").read_text(encoding="ascii"))
+            raise RuntimeError("spillway: ended at once: " + f"see {self.log.name}")
         try:
             return bool(self.get("status"))
         except OSError:

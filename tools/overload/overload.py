@@ -179,8 +179,8 @@ class Bench:
         watch = columns.Watch(spillway, self.service)
         try:
             lab.wait_until(lambda: watch.samples, "spillway's API")
-            warm_up = self.options.warm_up if any(case.tenure for case in chosen) else LEAD_S
-            found = self.run_column(columns.Spillway.name, chosen, self.options.seconds, lambda _: spillway, watch, warm_up)
+            found = self.run_column(columns.Spillway.name, chosen, self.options.seconds, lambda _: spillway, watch,
+                                    self.options.warm_up)
             if self.options.quiet:
                 found += self.run_column(columns.Spillway.name, [cases.QUIET], self.options.quiet, lambda _: spillway, watch)
             return found
@@ -235,7 +235,7 @@ def parse():
                         help="seconds without overload (300, or SECONDS_OF_QUIET); 0: leave it out")
     parser.add_argument("--search", type=float, help="seconds for each limit that nftables is tried with")
     parser.add_argument("--calibration", type=float, default=2, help="seconds of each run that finds what a server can do (2)")
-    parser.add_argument("--warm-up", type=float, default=80, help="seconds in which the well-behaved earn tenure")
+    parser.add_argument("--warm-up", type=float, default=80, help="seconds that Spillway sees ordinary traffic first: tenure takes 70 (80)")
     parser.add_argument("--services", default="web,dns")
     parser.add_argument("--columns", default="nothing,nftables,spillway")
     parser.add_argument("--cases", help="names, with commas: " + ", ".join(case.name for case in cases.CASES))
