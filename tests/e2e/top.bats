@@ -29,7 +29,7 @@ setup() {
 }
 
 teardown() {
-	terminal kill-server 2>/dev/null || true
+	close
 	stop
 }
 
@@ -48,6 +48,16 @@ open() {
 
 screen() {
 	terminal capture-pane -p
+}
+
+# The server ends a moment after it has said that it will.
+close() {
+	terminal kill-server 2>/dev/null || true
+	until_true 5 no_terminal
+}
+
+no_terminal() {
+	! terminal has-session 2>/dev/null
 }
 
 shows() {
@@ -119,7 +129,8 @@ press() {
 		until_true 5 shows left
 		assert_equal "$(cat "$DIR/status")" 0
 		assert_equal "$(cat "$DIR/after")" "$(cat "$DIR/before")"
-		terminal kill-server
+		close
+		rm -f "$DIR/after"
 	done
 }
 
@@ -143,7 +154,7 @@ press() {
 	shows SERVICE
 	stop
 	run -3 --separate-stderr "$SPILLWAY" top
-	terminal kill-server
+	close
 	open 80 24
 	until_true 10 shows left
 	assert_equal "$(cat "$DIR/status")" 3
