@@ -279,6 +279,7 @@ static void on_tick(evutil_socket_t fd, short what, void *argument)
 	(void)fd, (void)what;
 
 	sd_notify(0, "WATCHDOG=1");
+	log_tick();
 	overrides_drop_lapsed(daemon, now_s);
 	if (daemon->overrides_count != overrides && apply(daemon, daemon->config, &err) < 0)
 		log_error("%s", err.text);
@@ -435,21 +436,9 @@ static int serve(struct daemon *daemon, struct error *err)
 	return 0;
 }
 
-/* The log has every event, in its own words. */
-static void log_event(const json_t *event, const char *line, void *argument)
-{
-	const char *service = json_string_value(json_object_get(event, "service"));
-	const char *user = json_string_value(json_object_get(event, "user"));
-	int priority = json_is_false(json_object_get(event, "applied")) ? LOG_ERR : LOG_NOTICE;
-	(void)line, (void)argument;
-
-	log_line(priority, "%s%s%s%s%s%s", service ? "service " : "", service ? service : "", user ? ", user " : "",
-	         user ? user : "", service || user ? ": " : "", json_string_value(json_object_get(event, "why")));
-}
-
 static int log_events(struct daemon *daemon, struct error *err)
 {
-	if (events_listen(daemon->events, log_event, NULL) < 0)
+	if (events_listen(daemon->events, tell_log, NULL) < 0)
 		return error_set(err, -ENOSPC, "events: no room for the log among the listeners");
 	return 0;
 }

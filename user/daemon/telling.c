@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/prefix.h"
 #include "base/units.h"
 #include "daemon/daemon.h"
@@ -25,6 +26,53 @@ __attribute__((format(printf, 2, 3))) static void words_add(struct words *words,
 
 	if (written > 0 && words->length + (size_t)written < sizeof(words->text))
 		words->length += (size_t)written;
+}
+
+/* How the log takes events; those that are not here are notices, each written. */
+static const struct manner {
+	const char *event;
+	int priority;
+	double every_s; /* one of these of a service in so long, the newest */
+} manners[] = {
+	{"fault", LOG_WARNING, 0},
+	{"level", LOG_INFO, 10},
+	{"capacity", LOG_INFO, 10},
+};
+
+static struct manner manner_of(const json_t *event, const char *kind)
+{
+	/* An interface that is lost, a reload that is refused. */
+	if (json_is_false(json_object_get(event, "attached")))
+		return (struct manner){kind, LOG_WARNING, 0};
+	if (json_is_false(json_object_get(event, "applied")))
+		return (struct manner){kind, LOG_ERR, 0};
+	for (size_t i = 0; i < sizeof(manners) / sizeof(*manners); i++)
+		if (strcmp(manners[i].event, kind) == 0)
+			return manners[i];
+	return (struct manner){kind, LOG_NOTICE, 0};
+}
+
+void tell_log(const json_t *event, const char *line, void *argument)
+{
+	const char *kind = json_string_value(json_object_get(event, "event"));
+	const char *service = json_string_value(json_object_get(event, "service"));
+	const char *user = json_string_value(json_object_get(event, "user"));
+	const char *why = json_string_value(json_object_get(event, "why"));
+	struct manner manner = manner_of(event, kind);
+	struct log_field fields[] = {{"SPILLWAY_EVENT", kind}, {"SPILLWAY_SERVICE", service}, {"SPILLWAY_USER", user}};
+	bool hot =
+		strncmp(kind, "hotspot_", strlen("hotspot_")) == 0; /* whose words do not say that they are about one */
+	char topic[128], text[1400];
+	(void)line, (void)argument;
+
+	snprintf(topic, sizeof(topic), "%s %s", kind, service ? service : "");
+	snprintf(text, sizeof(text), "%s%s%s%s%s%s%s", service ? "service " : "", service ? service : "",
+	         user ? ", user " : "", user ? user : "", service || user ? ": " : "",
+	         !hot                                 ? ""
+	         : strcmp(kind, "hotspot_begin") == 0 ? "hot: "
+	                                              : "no longer hot: ",
+	         why);
+	log_record(manner.priority, topic, manner.every_s, fields, sizeof(fields) / sizeof(*fields), text);
 }
 
 void tell_reload(const struct daemon *daemon, const struct error *refusal)

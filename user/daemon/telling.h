@@ -2,6 +2,7 @@
 /* What the daemon tells of itself: the figures and the words of the events that are its own doing. */
 #pragma once
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -11,6 +12,10 @@
 struct daemon;
 struct override;
 struct prefix;
+
+/* The log's ear on the bus: every event in its own words; of those that come in series one for each service at a time.
+ */
+void tell_log(const json_t *event, const char *line, void *argument);
 
 /* A reload: `refusal` says why it was refused, NULL where it was applied. */
 void tell_reload(const struct daemon *daemon, const struct error *refusal);
