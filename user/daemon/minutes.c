@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <math.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "daemon/daemon.h"
 #include "observe/recent.h"
@@ -82,7 +83,10 @@ static json_t *rounded(double value)
 
 static float value_at(const struct recent_sample *sample, size_t offset)
 {
-	return *(const float *)(const void *)((const char *)sample + offset);
+	float value;
+
+	memcpy(&value, (const char *)sample + offset, sizeof(value));
+	return value;
 }
 
 json_t *minutes_document(const struct minutes *minutes, unsigned service)

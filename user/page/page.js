@@ -9,6 +9,7 @@ const SPARK = 120;           // of them in a row's small graph
 const ROWS = 40;             // services shown before "show all"
 const USERS = 12;
 const EVENTS = 200;
+const EVENTS_BEFORE = 100;     // asked for of those before the page was opened
 const TICK_MS = 1000;
 const LOST_AFTER_MS = 4000;
 
@@ -222,12 +223,12 @@ function whoOf(service, received) {
 function whysOf(service) {
   const {adaptive} = service.now;
   const whys = [];
-  if (adaptive && (adaptive.fault || adaptive.overloaded)) whys.push(adaptive.why);
+  if (adaptive && (adaptive.fault || adaptive.overloaded)) whys.push(["Its controller: ", adaptive.why]);
   const order = ["prefix", "service", "user"];
   const spots = spotsOf(service).sort((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind) || b.packets_per_second - a.packets_per_second);
-  for (const spot of spots.slice(0, 2)) whys.push((spot.user ? spot.user + ": " : "") + spot.why);
+  for (const spot of spots.slice(0, 2)) whys.push(["Hot spot" + (spot.user ? " " + spot.user : "") + ": ", spot.why]);
   const event = whys.length ? null : events.find((one) => one.service === service.name && one.why && Date.now() - one.when < 60000);
-  if (event) whys.push(event.why);
+  if (event) whys.push(["", event.why]);
   return whys;
 }
 
@@ -260,7 +261,7 @@ function drawHeadline() {
     const who = whoOf(first, received);
     if (who) paragraphs.push(element("p", {class: "who"}, ...who));
     paragraphs.push(element("p", {class: "who"}, ...whatOf(first)));
-    for (const why of whysOf(first)) paragraphs.push(element("p", {class: "why"}, why));
+    for (const [what, why] of whysOf(first)) paragraphs.push(element("p", {class: "why"}, element("b", {}, what), why));
     const others = hot.filter((service) => service !== first);
     const word = {
       fault: () => "does not answer", spilling: (rates) => human(rates.spilled) + "/s spilled",
@@ -359,7 +360,6 @@ function drawRow(service) {
   const words = [whole(now.active_users) + (now.active_users === 1 ? " user" : " users")];
   if (now.mode === "observe" && service.name !== "other") words.push("observed");
   if (now.class !== "normal") words.push(now.class);
-  if (now.adaptive) words.push("adaptive");
   setText(parts.under, words.join(" · "));
   setText(parts.received, rates ? human(rates.received) : "–");
   setText(parts.passed, rates ? human(rates.passed) : "–");
@@ -583,21 +583,40 @@ function takeEvent(message) {
   if (!paused) drawEvents();
 }
 
+/* A row of moves of the same thing is told as its newest and how many there were. Level and capacity move together. */
+function gathered(list) {
+  const groups = [];
+  const about = (event) => JSON.stringify([event.event === "level" ? "capacity" : event.event, event.service, event.user]);
+  for (const event of list) {
+    let group = groups[groups.length - 1];
+    if (!group || about(event) !== about(group.event)) {
+      group = {event, count: 0, kinds: new Set()};
+      groups.push(group);
+    }
+    group.count++;
+    group.first = event;
+    group.kinds.add((EVENT_WORDS[event.event] || [String(event.event)])[0]);
+  }
+  return groups;
+}
+
 function drawEvents() {
   const list = events.filter((event) => $("events-all").checked || !event.service || event.service === selected);
-  $("events").replaceChildren(...list.slice(0, 100).map((event) => {
-    const [words, tone] = EVENT_WORDS[event.event] || [String(event.event), "plain"];
+  $("events").replaceChildren(...gathered(list).slice(0, 60).map(({event, count, first, kinds}) => {
+    const tone = (EVENT_WORDS[event.event] || ["", "plain"])[1];
+    const words = [...kinds].sort().join(", ") + (event.event === "lost" ? ": " + event.count : "");
     const of = [event.service, event.user, event.interface].filter((part) => typeof part === "string").join(" ");
     return element("li", {"data-tone": tone, "data-event": event.event},
                    element("time", {datetime: new Date(event.when).toISOString()}, clockTime(new Date(event.when))),
                    element("span", {}, element("span", {class: "kind"}, words), of ? element("span", {class: "of"}, " " + of) : "",
+                           count > 1 ? element("span", {class: "count"}, " the last of " + count + " since " + clockTime(new Date(first.when))) : "",
                            event.why ? element("span", {class: "why"}, String(event.why)) : ""));
   }));
   if (!list.length) $("events").append(element("li", {class: "empty quiet"}, "None yet."));
 }
 
 function listen() {
-  const source = new EventSource("api/v1/events?recent=" + EVENTS);
+  const source = new EventSource("api/v1/events?recent=" + EVENTS_BEFORE);
   source.onmessage = takeEvent;
   source.onopen = () => setText($("events-state"), "");
   source.onerror = () => {
