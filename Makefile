@@ -3,6 +3,7 @@
 #   O=DIR        builds there instead of build/
 #   V=1          shows the commands
 #   SAN=address,undefined   builds with sanitizers, in a directory of its own
+#   COVERAGE=1   builds to count which lines and branches run, likewise
 .DEFAULT_GOAL := all
 
 include mk/toolchain.mk
@@ -17,7 +18,7 @@ include mk/matrix.mk
 include mk/package.mk
 include mk/lint.mk
 
-.PHONY: all run check bench bench-overload lint format clean help deps
+.PHONY: all run check coverage bench bench-overload lint format clean help deps
 
 all: $(SPILLWAY) $(TRAFFIC) $(CLIENT) $(EXAMPLE) $(SIMULATOR) ## build the spillway program and its tools
 
@@ -29,6 +30,10 @@ check: ensure-deps ## lint, and build and run every test: unit (with sanitizers 
 	$(Q)$(MAKE) --no-print-directory all tests
 	$(Q)$(MAKE) --no-print-directory SAN=address,undefined unit-tests
 	$(Q)O=$(abspath $O) tests/run.sh
+
+coverage: ensure-deps ## lines and branches that the tests run, file by file
+	$(Q)$(MAKE) --no-print-directory COVERAGE=1 all packet-tests unit-tests tests-parts
+	$(Q)O=$(abspath $O)/coverage tests/coverage.sh
 
 bench: ensure-deps ## nanoseconds a packet above the floor, and beside other limiters
 	$(Q)$(MAKE) --no-print-directory all bench-tools

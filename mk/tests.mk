@@ -8,9 +8,11 @@ TRAFFIC_PURE := $(addprefix $O/tools/traffic/,frame.o sources.o)
 # Somebody else's XDP program, for the fault tests.
 FOREIGN := $O/tools/bench/receivers.bpf.o
 
-.PHONY: tests unit-tests
-tests: unit-tests $(PACKET_TESTS) $(LOAD) $(BACKEND) $(FOREIGN) $(FUZZER) $(FUZZ_SEEDS) $(READINGS) ## build the test programs
+.PHONY: tests unit-tests packet-tests
+tests: unit-tests packet-tests $(LOAD) $(BACKEND) $(FOREIGN) $(FUZZER) $(FUZZ_SEEDS) $(READINGS) ## build the test programs
 unit-tests: $(UNIT_TESTS)
+packet-tests: $(PACKET_TESTS)
+tests-parts: $(FOREIGN) $(READINGS)
 
 $O/tests/unit/traffic_test: $(TRAFFIC_PURE)
 

@@ -5,6 +5,10 @@ SAN ?=
 ifneq ($(SAN),)
 override O := $O/san
 endif
+COVERAGE ?=
+ifneq ($(COVERAGE),)
+override O := $O/coverage
+endif
 
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-7s %s\n' '$(1)' '$(2)';)
@@ -21,7 +25,8 @@ WARNINGS := -Wall -Wextra -Wpedantic -Werror -Wshadow -Wstrict-prototypes -Wmiss
 	-Wcast-align -Wcast-qual -Wwrite-strings -Wundef -Wvla -Wformat=2 -Wimplicit-fallthrough -Wold-style-definition
 # For tests that hold bpf/packet.h: headers lie where the frame puts them, as in the kernel.
 UNALIGNED := -fno-sanitize=alignment
-SANITIZE := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+SANITIZE := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer) \
+	$(if $(COVERAGE),--coverage -fprofile-update=atomic)
 
 CFLAGS ?= -O2 -g
 override CFLAGS += -std=gnu11 -D_GNU_SOURCE $(WARNINGS) $(SANITIZE) -MMD -MP
