@@ -18,6 +18,7 @@ setup() {
 		interfaces: [$IFACE]
 		mode: enforce
 		listen: null
+		history: null
 		table: {users: 10000}
 		services:
 		  - {name: dns, protocol: udp, ports: [53]}

@@ -19,6 +19,7 @@ setup() {
 		interfaces: [$IFACE]
 		mode: enforce
 		listen: null
+		history: null
 		table: {users: 10000}
 		services:
 		  - {name: dns, protocol: udp, ports: [53]}
