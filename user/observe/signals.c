@@ -88,6 +88,13 @@ void signals_free(struct signals *signals)
 	free(signals);
 }
 
+static const struct service_responses *responses_of(const struct signals *signals, unsigned service)
+{
+	struct datapath_responses responses = datapath_responses(signals->dp);
+
+	return responses.services + service;
+}
+
 /* Whether a service is timed now: what lies in its entry otherwise is of earlier times. */
 static bool is_measured(const struct signals *signals, unsigned service)
 {
@@ -228,7 +235,7 @@ void signals_read(struct signals *signals, unsigned service, double now_s, struc
 		bool first = (*seen)->read_s <= 0;
 		out.elapsed_s = first ? 0 : now_s - (*seen)->read_s;
 		out.fresh = !first && out.elapsed_s > 0 && out.elapsed_s <= SIGNALS_STALE_S;
-		read_responses(&datapath_responses(signals->dp).services[service], *seen, &out);
+		read_responses(responses_of(signals, service), *seen, &out);
 		out.overflows = read_overflows(signals, service, *seen);
 		(*seen)->read_s = now_s;
 	}
@@ -252,7 +259,7 @@ void signals_histogram(const struct signals *signals, unsigned service, struct s
 	*out = (struct signals_histogram){.p50_s = NAN, .p99_s = NAN};
 	if (service >= SERVICES_MAX)
 		return;
-	const struct service_responses *now = &datapath_responses(signals->dp).services[service];
+	const struct service_responses *now = responses_of(signals, service);
 	const struct shown_responses *shown = signals->shown[service];
 	__u64 lately[RESPONSE_BUCKETS];
 
