@@ -37,6 +37,7 @@ config() {
 		interfaces: [$IFACE]
 		mode: enforce
 		listen: null
+		history: null
 		table: {users: 1000}
 		services:
 		  - name: dns
