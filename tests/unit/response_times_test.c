@@ -69,7 +69,7 @@ static void test_percentiles_of_many_shapes(void **state)
 		qsort(times, SAMPLES, sizeof(*times), ascending);
 		for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
 			double true_s = times[(int)ceil(parts[i] * SAMPLES) - 1];
-			double found_s = response_percentile_s(buckets, parts[i]);
+			double found_s = response_percentile_s(buckets, SAMPLES, parts[i]);
 			assert_true(fabs(found_s - true_s) <= fmax(true_s / RESPONSE_STEPS, 4.1e-6));
 		}
 	}
@@ -80,13 +80,13 @@ static void test_none_and_one(void **state)
 	__u64 buckets[RESPONSE_BUCKETS] = {0};
 	(void)state;
 
-	assert_true(isnan(response_percentile_s(buckets, 0.5)));
+	assert_true(isnan(response_percentile_s(buckets, 0, 0.5)));
 	buckets[100] = 1;
-	assert_true(response_percentile_s(buckets, 0.5) > response_bucket_floor_s(100));
-	assert_true(response_percentile_s(buckets, 0.99) <= response_bucket_floor_s(101));
+	assert_true(response_percentile_s(buckets, 1, 0.5) > response_bucket_floor_s(100));
+	assert_true(response_percentile_s(buckets, 1, 0.99) <= response_bucket_floor_s(101));
 	memset(buckets, 0, sizeof(buckets));
 	buckets[RESPONSE_BUCKETS - 1] = UINT64_MAX;
-	assert_true(response_percentile_s(buckets, 0.99) <= response_bucket_floor_s(RESPONSE_BUCKETS));
+	assert_true(response_percentile_s(buckets, UINT64_MAX, 0.99) <= response_bucket_floor_s(RESPONSE_BUCKETS));
 }
 
 static void test_since(void **state)

@@ -25,19 +25,17 @@ __u64 response_buckets_since(const __u64 now[RESPONSE_BUCKETS], const __u64 befo
 	return sum;
 }
 
-double response_percentile_s(const __u64 buckets[RESPONSE_BUCKETS], double part)
+double response_percentile_s(const __u64 buckets[RESPONSE_BUCKETS], __u64 sum, double part)
 {
-	double sum = 0, below = 0;
+	double rank = part * (double)sum;
+	__u64 least = (__u64)ceil(rank), below = 0;
 
-	for (unsigned i = 0; i < RESPONSE_BUCKETS; i++)
-		sum += (double)buckets[i];
-	for (unsigned i = 0; i < RESPONSE_BUCKETS; i++) {
-		double here = (double)buckets[i];
-		if (here > 0 && below + here >= part * sum) {
+	for (unsigned i = 0; i < RESPONSE_BUCKETS && sum; i++) {
+		if (buckets[i] && below + buckets[i] >= least) {
 			double floor_s = response_bucket_floor_s(i), width_s = response_bucket_floor_s(i + 1) - floor_s;
-			return floor_s + width_s * (part * sum - below) / here;
+			return floor_s + width_s * (rank - (double)below) / (double)buckets[i];
 		}
-		below += here;
+		below += buckets[i];
 	}
 	return NAN;
 }

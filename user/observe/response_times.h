@@ -13,6 +13,6 @@ double response_bucket_floor_s(unsigned bucket);
 __u64 response_buckets_since(const __u64 now[RESPONSE_BUCKETS], const __u64 before[RESPONSE_BUCKETS],
                              __u64 out[RESPONSE_BUCKETS]);
 
-/* The time that this part (0 to 1) of the counted responses took no longer than, in seconds; NAN where none were
+/* The time that this part (0 to 1) of the `sum` counted responses took no longer than, in seconds; NAN where none were
  * counted. Within a bucket, of which there are 16 to a doubling, they count as spread evenly. */
-double response_percentile_s(const __u64 buckets[RESPONSE_BUCKETS], double part);
+double response_percentile_s(const __u64 buckets[RESPONSE_BUCKETS], __u64 sum, double part);

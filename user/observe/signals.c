@@ -18,7 +18,7 @@
 /* The counters of a service as they were seen last. */
 struct seen_responses {
 	double read_s;
-	__u64 requests, unanswered, overflows;
+	__u64 requests, unanswered, overflows, sum_ns;
 	__u64 buckets[RESPONSE_BUCKETS];
 };
 
@@ -192,19 +192,33 @@ void signals_tick(struct signals *signals, double now_s)
 	}
 }
 
+/* A counter that has gone backwards has begun anew: its number is another service's. */
+static __u64 counted_since(__u64 now, __u64 before)
+{
+	return now >= before ? now - before : now;
+}
+
+/* Nothing was answered where the sum of all times is what it was: then a service costs three loads. */
 static void read_responses(const struct service_responses *now, struct seen_responses *seen,
                            struct controller_signals *out)
 {
-	__u64 buckets[RESPONSE_BUCKETS], requests = now->requests, unanswered = now->unanswered;
+	__u64 buckets[RESPONSE_BUCKETS], lately[RESPONSE_BUCKETS];
+	__u64 requests = now->requests, unanswered = now->unanswered, sum_ns = now->sum_ns;
 
-	out->responses = (unsigned)response_buckets_since(now->buckets, seen->buckets, buckets);
-	out->requests = (unsigned)(requests - seen->requests);
-	out->unanswered = (unsigned)(unanswered - seen->unanswered);
-	out->response_p50_s = response_percentile_s(buckets, 0.50);
-	out->response_p99_s = response_percentile_s(buckets, 0.99);
+	out->requests = (unsigned)counted_since(requests, seen->requests);
+	out->unanswered = (unsigned)counted_since(unanswered, seen->unanswered);
+	out->response_p50_s = out->response_p99_s = NAN;
 	seen->requests = requests;
 	seen->unanswered = unanswered;
-	memcpy(seen->buckets, now->buckets, sizeof(seen->buckets));
+	if (sum_ns == seen->sum_ns)
+		return;
+	memcpy(buckets, now->buckets, sizeof(buckets)); /* the kernel goes on */
+	__u64 sum = response_buckets_since(buckets, seen->buckets, lately);
+	out->responses = (unsigned)sum;
+	out->response_p50_s = response_percentile_s(lately, sum, 0.50);
+	out->response_p99_s = response_percentile_s(lately, sum, 0.99);
+	memcpy(seen->buckets, buckets, sizeof(buckets));
+	seen->sum_ns = sum_ns;
 }
 
 static double read_overflows(const struct signals *signals, unsigned service, struct seen_responses *seen)
@@ -216,7 +230,7 @@ static double read_overflows(const struct signals *signals, unsigned service, st
 		return NAN;
 	for (size_t i = 0; i < signals->overflows_count; i++)
 		dropped += drops.services[service].packets[signals->overflows[i]];
-	double overflows = dropped >= seen->overflows ? (double)(dropped - seen->overflows) : 0;
+	double overflows = (double)counted_since(dropped, seen->overflows);
 	seen->overflows = dropped;
 	return overflows;
 }
@@ -274,9 +288,9 @@ void signals_histogram(const struct signals *signals, unsigned service, struct s
 	}
 	if (!out->measured || !shown)
 		return;
-	response_buckets_since(now->buckets, shown->before[0], lately);
-	out->p50_s = response_percentile_s(lately, 0.50);
-	out->p99_s = response_percentile_s(lately, 0.99);
+	__u64 sum = response_buckets_since(now->buckets, shown->before[0], lately);
+	out->p50_s = response_percentile_s(lately, sum, 0.50);
+	out->p99_s = response_percentile_s(lately, sum, 0.99);
 }
 
 double signals_pressure(const struct signals *signals, enum pressure_resource resource)
