@@ -13,8 +13,10 @@
 #define TARGET_QUEUE_OF 10.0 /* which is at most so many best responses, */
 #define TARGET_LEAST_S  0.0005
 #define PROVEN_FADES_S  (6 * 3600.0)
-#define LEARNT_ENOUGH_S 20.0 /* of traffic that went well, before a rate counts as proven for headroom */
-#define HEADROOM        4.0  /* above what is proven, that nothing needs to be proven for */
+#define LEARNT_ENOUGH_S 20.0  /* of traffic that went well, before a rate counts as proven for headroom */
+#define HEADROOM_PEAK   2.0   /* above the highest of a single step */
+#define PROVEN_LEAST    100.0 /* for that headroom: a quiet service has bursts */
+#define HEADROOM        3.0   /* above what is proven, that nothing needs to be proven for */
 
 /* What is wrong. */
 #define LOSS_MUCH     0.01
@@ -26,21 +28,22 @@
 #define UNPROVEN      1.3 /* times what is proven: there a strain is no chance either */
 
 /* How far the law may go. */
-#define TESTED       0.8 /* of the capacity must be used, to say that it goes well */
-#define FLOOR_S      3.0 /* of strain at a proven rate disprove it, */
-#define FLOOR_UNDONE 0.8 /* or a third of that where only so much of it gets done */
-#define FLOOR_SINKS  0.7 /* a second, then */
-#define TRIAL_SHARE  0.75
-#define TRIAL_S      1.0
-#define BACKLOG      1.15 /* what gets done against what is let in: so far apart they are where a backlog changes */
-#define MOMENT_S     0.3
-#define TRIAL_HELPED 0.8 /* of the response that it was */
-#define EXCUSED      2.0
-#define HOLD_S       8.0 /* after an overload, before the capacity is let go */
-#define LET_GO       0.5 /* growth a second, then */
-#define STEP_DOWN    0.25
-#define STEP_UP      1.25
-#define RETURN_UP    1.1
+#define TESTED         0.8 /* of the capacity must be used, to say that it goes well */
+#define FLOOR_S        3.0 /* of strain at a proven rate disprove it, */
+#define FLOOR_UNDONE   0.8 /* or a third of that where only so much of it gets done */
+#define FLOOR_SINKS    0.7 /* a second, then */
+#define TRIAL_SHARE    0.75
+#define TRIAL_S        1.0
+#define BACKLOG        1.15 /* so far apart are what gets done and what is let in where a backlog changes; */
+#define BACKLOG_CHANCE 2.0  /* and so many standard deviations */
+#define MOMENT_S       0.3
+#define TRIAL_HELPED   0.67 /* of the response that it was */
+#define EXCUSED        2.0
+#define HOLD_S         8.0 /* after an overload, before the capacity is let go */
+#define LET_GO         0.5 /* growth a second, then */
+#define STEP_DOWN      0.25
+#define STEP_UP        1.25
+#define RETURN_UP      1.1
 
 /* The law. */
 #define CUT                 0.7
@@ -50,14 +53,17 @@
 #define DRAIN_LEAST         0.3  /* of the knee is let in all the while */
 #define CUT_STEADY          0.95 /* where the backlog is neither more nor less */
 #define SLOW_S              1.0
+#define KNEE_SEEN           6 /* figures that any strain gives; beyond those, only one with a backlog */
 #define KNEE_LEARNS         0.3
 #define KNEE_SHARE          0.9
 #define KNEE_NEAR           0.93
 #define KNEE_TRUSTED_S      5.0  /* of calm make it worth while to try beyond it: twice as long each time that fails, */
 #define KNEE_TRUSTED_MOST_S 40.0 /* up to so long; until */
-#define KNEE_GONE           1.25 /* times the knee went well */
+#define KNEE_GONE           1.25 /* times the knee went well, */
+#define KNEE_GONE_S         1.0  /* for so long */
 #define FLOOR_KNEE          0.75 /* of the knee leaves room to drain */
 #define FAR_BELOW           0.4  /* of the target: there it rises faster */
+#define USED                0.85 /* of the capacity must be used before more is tried */
 #define SETTLES             0.8  /* of the target, on average */
 #define GAIN                0.1  /* a second */
 #define CALM_DOUBLES_S      3.0  /* the speed at which it rises */
@@ -114,6 +120,15 @@ static void learn_backlog(struct capacity *capacity, const struct capacity_sampl
 	capacity->done = keeps * capacity->done + done;
 }
 
+/* 1 where the difference may be chance. */
+static double backlog_of(const struct capacity *capacity)
+{
+	double ratio = capacity->done > 0 && capacity->admitted > 0 ? capacity->done / capacity->admitted : 1;
+	double slack = BACKLOG + BACKLOG_CHANCE / sqrt(capacity->admitted + 1);
+
+	return ratio > slack || ratio < 1 / slack ? ratio : 1;
+}
+
 static void learn_best(struct capacity *capacity, double elapsed_s)
 {
 	capacity->window_s += elapsed_s;
@@ -126,16 +141,26 @@ static void learn_best(struct capacity *capacity, double elapsed_s)
 		capacity->best_s[0] = fmin(capacity->best_s[0], capacity->response_s);
 }
 
-/* A rate is proven when it went well for some steps on end: the least of them counts. */
+/* A rate is proven when it went well for some steps on end, and for some more: its response comes after it. The mean of
+ * those steps counts. */
 static void learn_proven(struct capacity *capacity, const struct capacity_sample *sample, bool well)
 {
-	double least = INFINITY;
+	double sum = 0, most = 0, fades = exp(-sample->elapsed_s / PROVEN_FADES_S);
 
-	capacity->proven_pps *= exp(-sample->elapsed_s / PROVEN_FADES_S);
-	capacity->proof[capacity->proof_at++ % CAPACITY_PROOF] = well ? known_or(sample->admitted_pps, 0) : 0;
-	for (unsigned i = 0; i < CAPACITY_PROOF; i++)
-		least = fmin(least, capacity->proof[i]);
-	capacity->proven_pps = fmax(capacity->proven_pps, least);
+	capacity->proven_pps *= fades;
+	capacity->peak_pps *= fades;
+	capacity->proof_at = (capacity->proof_at + 1) % (CAPACITY_PROOF + CAPACITY_PROOF_LATE);
+	capacity->proof[capacity->proof_at] = known_or(sample->admitted_pps, 0);
+	capacity->well_steps = well ? capacity->well_steps + 1 : 0;
+	for (unsigned i = 1; i <= CAPACITY_PROOF; i++) { /* from the oldest on */
+		double rate = capacity->proof[(capacity->proof_at + i) % (CAPACITY_PROOF + CAPACITY_PROOF_LATE)];
+		sum += rate;
+		most = fmax(most, rate);
+	}
+	if (capacity->well_steps >= CAPACITY_PROOF + CAPACITY_PROOF_LATE) {
+		capacity->proven_pps = fmax(capacity->proven_pps, sum / CAPACITY_PROOF);
+		capacity->peak_pps = fmax(capacity->peak_pps, most);
+	}
 	if (well && sample->admitted_pps > 0)
 		capacity->learnt_s += sample->elapsed_s;
 }
@@ -183,12 +208,25 @@ static bool strain_is_severe(const struct capacity_view *view, bool new)
 
 	if (strain > SEVERE || view->loss > LOSS_MUCH)
 		return true;
-	return new && strain > 1 && view->proven_pps > 0 && view->admitted_pps > UNPROVEN * view->proven_pps;
+	return new && strain > 1 && view->proven_pps > 0 &&
+	       view->admitted_pps > UNPROVEN *fmax(view->proven_pps, PROVEN_LEAST);
 }
 
 /* The law -------------------------------------------------------------------------------------------------------- */
 
-enum { MEMORY_SLOW, MEMORY_KNEE, MEMORY_DRAINING, MEMORY_ALARMS, MEMORY_TRUST };
+enum { MEMORY_SLOW, MEMORY_KNEE, MEMORY_DRAINING, MEMORY_ALARMS, MEMORY_TRUST, MEMORY_SEEN };
+
+/* The first figure, of a moment of change, may be far off. */
+static void knee_learn(double *knee, double *seen, const struct capacity_view *view)
+{
+	double known = view->proven_pps > 0 ? fmin(view->done_pps, 2 * view->proven_pps) : view->done_pps;
+
+	*seen = *knee > 0 ? *seen + 1 : 1;
+	if (*knee > 0)
+		*knee += fmax(1 / *seen, KNEE_LEARNS) * (view->done_pps - *knee);
+	else
+		*knee = fmax(known, view->proven_pps);
+}
 
 /* Beyond some times its target the response says that a queue stands: the capacity is cut each step, and what the
  * service gets done while it has a backlog is its knee. Once the queue is drained the capacity goes straight back to
@@ -198,41 +236,49 @@ double capacity_law_knee(struct capacity *capacity, const struct capacity_view *
 {
 	double *slow = &capacity->memory[MEMORY_SLOW], *knee = &capacity->memory[MEMORY_KNEE];
 	double *draining = &capacity->memory[MEMORY_DRAINING], *alarms = &capacity->memory[MEMORY_ALARMS];
-	double *trust = &capacity->memory[MEMORY_TRUST];
+	double *trust = &capacity->memory[MEMORY_TRUST], *seen = &capacity->memory[MEMORY_SEEN];
 	double strain = strain_of(view);
 	bool severe = strain_is_severe(view, *knee <= 0);
 
 	/* Below a knee that is known, a queue that a burst has made drains by itself: it takes one that grows, or
 	 * stays. */
-	*alarms = !severe ? 0 : *alarms + (view->backlog < 1 / BACKLOG ? ALARM_GROWS : 1);
+	*alarms = !severe ? 0 : *alarms + (view->backlog < 1 ? ALARM_GROWS : 1);
 	if (*knee > 0 && *draining <= 0 && view->loss <= LOSS_MUCH && *alarms < ALARMS)
 		severe = false;
 
 	*slow = *slow > 0 ? *slow + (1 - exp(-view->elapsed_s / SLOW_S)) * (strain - *slow) : strain;
-	bool backlog = view->backlog < 1 / BACKLOG || view->backlog > BACKLOG; /* else done is what is let in */
-	if ((severe || (strain > 1 && *draining > 0)) && view->done_pps > 0 && (backlog || *knee <= 0))
-		*knee = *knee > 0 ? *knee + KNEE_LEARNS * (view->done_pps - *knee) : view->done_pps;
+	bool backlog = view->backlog < 1 || view->backlog > 1; /* else done is what is let in */
+	if ((severe || (strain > 1 && *draining > 0)) && view->done_pps > 0 &&
+	    (backlog || *knee <= 0 || *seen < KNEE_SEEN))
+		knee_learn(knee, seen, view);
 	if (severe && *draining <= 0) /* a knee that is met again is trusted longer */
 		*trust = fmax(fmin(2 * *trust, KNEE_TRUSTED_MOST_S), KNEE_TRUSTED_S);
 	*draining = severe || (*draining > 0 && strain > 1);
 	if (*draining > 0) {
 		*slow = strain;
-		capacity->floor_pps = fmin(capacity->floor_pps, FLOOR_KNEE * *knee);
+		if (capacity->strained_s > PATIENCE_S)
+			capacity->floor_pps = fmin(capacity->floor_pps, FLOOR_KNEE * *knee);
 		double most = fmin(capacity->pps, fmax(view->proven_pps, view->done_pps));
-		if (view->loss > LOSS_MUCH || view->backlog < 1 / BACKLOG)
+		if (view->loss > LOSS_MUCH || view->backlog < 1)
 			return most * CUT;
-		if (view->backlog < BACKLOG)
+		if (view->backlog <= 1)
 			return most * CUT_STEADY;
 		double drain = 1 - (view->response_s - view->target_s) / DRAINED_S;
 		return fmin(capacity->pps, *knee * fmax(drain, DRAIN_LEAST));
 	}
 	if (capacity->pps < KNEE_SHARE * *knee)
 		return fmin(capacity->pps * STEP_UP, KNEE_SHARE * *knee);
-	double error = fmax(fmin(SETTLES - *slow, 0.5), -1.5);
-	double haste = error > 0 ? 1 + view->calm_s / (*slow < FAR_BELOW ? CALM_DOUBLES_S / 3 : CALM_DOUBLES_S) : 1;
-	if (error > 0 && capacity->pps > KNEE_NEAR * *knee && view->calm_s < *trust)
-		haste = 0.25;
-	if (capacity->pps > KNEE_GONE * *knee)
+	double error = fmax(fmin(SETTLES - *slow, 0.5), -SEVERE), haste = 1;
+	if (error > 0) {
+		bool near = capacity->pps > KNEE_NEAR * *knee;
+		double calm = near ? fmax(view->calm_s - *trust, 0) : view->calm_s;
+		if (view->admitted_pps < USED * capacity->pps)
+			return capacity->pps;
+		if (!(near && calm <= 0) && *slow < FAR_BELOW && capacity->pps < KNEE_SHARE * view->proven_pps)
+			return capacity->pps * RETURN_UP; /* it went well before */
+		haste = near && calm <= 0 ? 0.25 : 1 + calm / (*slow < FAR_BELOW ? CALM_DOUBLES_S / 3 : CALM_DOUBLES_S);
+	}
+	if (capacity->pps > KNEE_GONE * *knee && view->calm_s > KNEE_GONE_S)
 		*knee = *trust = 0;
 	return capacity->pps * (1 + fmin(error * haste * GAIN * view->elapsed_s, STEP_UP - 1));
 }
@@ -258,29 +304,29 @@ void capacity_return(struct capacity *capacity, double pps)
 	capacity->strained_s = capacity->calm_s = 0;
 }
 
-static void trial_begin(struct capacity *capacity, const struct capacity_view *view)
-{
-	capacity->trial_response_s = view->response_s;
-	capacity->trial_pps = view->admitted_pps;
-	capacity->trial_s = 0;
-}
-
-/* Shedding is a trial. Where it does not make the response better, though no backlog is left or growing, it is not load
- * that makes the service slow (but what it depends on, say), and the target is let be for as long as that lasts. */
+/* Shedding is a trial. What is let in is less than the service was seen to get done, no backlog grows or is worked off,
+ * and still the response is no better: then it is not load that makes the service slow (but what it depends on, say),
+ * and the target is let be for as long as that lasts. */
 static void trial_step(struct capacity *capacity, const struct capacity_view *view, double target_s, bool strained)
 {
-	bool backlog = view->backlog < 1 / BACKLOG || view->backlog > BACKLOG;
+	double moment_s = view->elapsed_s / (1 - exp(-view->elapsed_s / MOMENT_S));
+	double change = view->response_s / capacity->trial_response_s;
 
 	if (capacity->excused_s > 0 && view->response_s < target_s)
 		capacity->excused_s = 0;
-	if (!strained || backlog || view->loss > LOSS_MUCH || view->unanswered > LOSS_MUCH ||
-	    view->response_s < TRIAL_HELPED * capacity->trial_response_s)
-		trial_begin(capacity, view);
+	capacity->trial_pps = strained ? fmax(capacity->trial_pps, capacity->done / moment_s) : 0;
+	bool quiet =
+		view->backlog >= 1 && view->backlog <= 1 && view->loss <= LOSS_MUCH && view->unanswered <= LOSS_MUCH;
+	if (!strained || !quiet || capacity->admitted / moment_s > TRIAL_SHARE * capacity->trial_pps ||
+	    !(change > TRIAL_HELPED && change < 1 / TRIAL_HELPED)) {
+		capacity->trial_s = 0;
+		capacity->trial_response_s = view->response_s;
+	}
 	capacity->trial_s += view->elapsed_s;
-	if (capacity->trial_s < TRIAL_S || view->admitted_pps > TRIAL_SHARE * capacity->trial_pps)
+	if (capacity->trial_s < TRIAL_S)
 		return;
 	capacity->excused_s = view->response_s;
-	trial_begin(capacity, view);
+	capacity->trial_s = 0;
 }
 
 /* Below what went well before the overload no cut goes, until that has been given some time; and then not below what
@@ -336,10 +382,13 @@ static void capacity_decide(struct capacity *capacity, const struct capacity_vie
 {
 	double wanted = capacity->pps;
 	bool severe = strain_is_severe(view, true);
+	bool free = !strained && view->offered_pps <= capacity->pps;
+
+	capacity->free_s = free ? capacity->free_s + view->elapsed_s : 0;
 
 	if (!capacity->overload && strained && (severe || capacity->strained_s > PATIENCE_S))
 		overload_begin(capacity, view);
-	if (capacity->overload && capacity->calm_s > HOLD_S && view->offered_pps <= capacity->pps) {
+	if (capacity->overload && capacity->free_s > HOLD_S) {
 		capacity->overload = false;
 		capacity->returning_pps = 0;
 	}
@@ -371,7 +420,7 @@ void capacity_step(struct capacity *capacity, const struct capacity_limits *limi
 		.best_s = best_s,
 		.proven_pps = capacity->proven_pps,
 		.loss = loss_of(capacity, sample),
-		.backlog = capacity->done > 0 && capacity->admitted > 0 ? capacity->done / capacity->admitted : 1,
+		.backlog = backlog_of(capacity),
 		.unanswered = unanswered_of(capacity, sample),
 	};
 	bool answers = view.response_s > 0;
@@ -388,7 +437,10 @@ void capacity_step(struct capacity *capacity, const struct capacity_limits *limi
 	trial_step(capacity, &view, target_s, strained);
 	capacity_decide(capacity, &view, strained);
 
-	double standing = capacity->learnt_s >= LEARNT_ENOUGH_S ? HEADROOM * capacity->proven_pps : INFINITY;
+	double standing =
+		capacity->learnt_s >= LEARNT_ENOUGH_S
+			? fmax(HEADROOM * fmax(capacity->proven_pps, PROVEN_LEAST), HEADROOM_PEAK * capacity->peak_pps)
+			: INFINITY;
 	capacity->pps = fmax(fmin(fmin(capacity->pps, standing), limits->maximum_pps), limits->minimum_pps);
 	capacity->cut_s = capacity->pps < before ? 0 : capacity->cut_s + sample->elapsed_s;
 	bool lossy = view.loss > LOSS_MUCH;

@@ -7,9 +7,10 @@
 
 #include <stdbool.h>
 
-#define CAPACITY_WINDOWS 10 /* of learning: the oldest is forgotten when a new one begins */
-#define CAPACITY_LAG     32 /* steps for which it is remembered what a sampled request stood for */
-#define CAPACITY_PROOF   10 /* steps for which a rate must go well before it is proven */
+#define CAPACITY_WINDOWS    10 /* of learning: the oldest is forgotten when a new one begins */
+#define CAPACITY_LAG        32 /* steps for which it is remembered what a sampled request stood for */
+#define CAPACITY_PROOF      10 /* steps for which a rate must go well before it is proven */
+#define CAPACITY_PROOF_LATE 3  /* and so many more, before it counts */
 
 /* What was measured in one interval: sane, or NAN where it was not measured. */
 struct capacity_sample {
@@ -50,7 +51,7 @@ typedef double capacity_law(struct capacity *capacity, const struct capacity_vie
 
 struct capacity {
 	capacity_law *law; /* capacity_init() sets capacity_law_knee */
-	double memory[6];  /* the law's own; all zero when an overload begins */
+	double memory[8];  /* the law's own; all zero when an overload begins */
 
 	double pps;    /* what the service can take; INFINITY while nothing speaks against it */
 	bool overload; /* the law is at work: from the first strain until nothing has been wrong, nor spilled, for a
@@ -64,11 +65,13 @@ struct capacity {
 	double best_s[CAPACITY_WINDOWS];
 	double window_s;   /* how long the newest of them has run */
 	double proven_pps; /* fades over hours */
-	double proof[CAPACITY_PROOF];
-	unsigned proof_at;
+	double peak_pps;   /* the same of single steps */
+	double proof[CAPACITY_PROOF + CAPACITY_PROOF_LATE];
+	unsigned proof_at, well_steps;
 	double learnt_s;      /* how long it has seen traffic go well */
 	double strained_s;    /* how long something has been wrong; 0: nothing is */
 	double calm_s;        /* how long nothing has been wrong */
+	double free_s;        /* how long nothing has been wrong, nor more been offered than the capacity */
 	double cut_s;         /* since the last cut */
 	double floor_pps;     /* below which no cut goes, while what was proven has not been disproven */
 	double returning_pps; /* up to there it comes back slowly, after a fault; 0: it does not */

@@ -21,14 +21,14 @@
 #define LEVEL_MARGIN                                                                                     \
 	1.1 /* of the capacity above the sum of fair shares: else users at their level meet the capacity \
 	     */
-#define REST_SMALL      0.1  /* of the capacity */
-#define TENURED_FIT     1.2  /* times the capacity: so many tenured are left to the packet path's ranks */
-#define TENURED_MARGIN  1.25 /* above the heaviest tenured demand: it was measured, and varies */
-#define LEVEL_HOLD_S    7.0  /* a level outlasts so long a pause of what made it necessary */
+#define REST_SMALL      0.1 /* of the capacity */
+#define TENURED_FIT     1.2 /* times the capacity: so many tenured are left to the packet path's ranks */
+#define TENURED_MARGIN  1.5 /* above the heaviest tenured demand: it was measured, and varies */
+#define LEVEL_HOLD_S    7.0 /* a level outlasts so long a pause of what made it necessary */
 #define LEVEL_NOISE     0.5
-#define LEVEL_FOLLOWS   0.04 /* within the noise: a step's part of the way */
+#define LEVEL_FOLLOWS   0.02 /* within the noise: a step's part of the way */
 #define LEVEL_SETTLES_S 3.0  /* a level goes down at once when it is new; then by steps */
-#define LEVEL_FALLS     0.9
+#define LEVEL_FALLS     0.97
 #define LEVEL_RISES     1.1 /* a step, where more is wanted */
 #define LEVEL_RELEASES  2.0 /* a step, once it is let go */
 #define TELL_FROM       1.1
