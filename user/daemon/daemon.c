@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -480,6 +481,9 @@ int daemon_run(const struct daemon_options *options)
 		snprintf(daemon.host, sizeof(daemon.host), "%s", name.nodename);
 	}
 	signal(SIGPIPE, SIG_IGN);
+	/* Texts of megabytes are given back when they have been sent: without this, glibc would keep the heap that they
+	 * came from once the first of them has been freed (mallopt(3), the dynamic threshold). */
+	mallopt(M_MMAP_THRESHOLD, 256 << 10);
 	int failure = start(&daemon, &kept, &err);
 	if (failure)
 		log_error("%s", err.text);
