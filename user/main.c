@@ -18,6 +18,8 @@ static const struct verb {
 	{"users", verb_users, "the heaviest users now"},
 	{"top", verb_top, "services and their heaviest users, live on the terminal"},
 	{"watch", verb_watch, "events as they happen: what, to whom, and why"},
+	{"history", verb_history, "what was: rates, heaviest users, events"},
+	{"forecast", verb_forecast, "what is to be expected, from what was"},
 	{"set", verb_set, "override a service's mode or level while it runs"},
 	{"allow", verb_allow, "let the packets of a source pass, or show whose do"},
 	{"deny", verb_deny, "drop the packets of a source, or show whose are"},

@@ -55,7 +55,9 @@ static struct series make(const struct truth *truth, size_t hours, uint64_t seed
 {
 	double *values = malloc(hours * sizeof(*values));
 
-	for (size_t i = 0; values && i < hours; i++) {
+	if (!values)
+		abort();
+	for (size_t i = 0; i < hours; i++) {
 		double value = truth_at(truth, i), noise = truth->noise * normally(&seed);
 		values[i] = fmax(truth->additive ? value + noise * truth->level : value * exp(noise), 0);
 		if (randomly(&seed) < truth->outliers)

@@ -342,8 +342,10 @@ static void test_bound(void **state)
 	uint64_t most = 0;
 	(void)state;
 
-	for (size_t i = 0; i < SAMPLED_USERS_MAX; i++)
-		users[i] = (struct sampled_user){"2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", 1000 + i, 100000 + i, i};
+	for (size_t i = 0; i < SAMPLED_USERS_MAX; i++) {
+		users[i] = (struct sampled_user){.packets = 1000 + i, .bytes = 100000 + i, .spilled = i};
+		snprintf(users[i].user, sizeof(users[i].user), "2001:db8:ffff:ffff:ffff:ffff:ffff:fff%zx", i);
+	}
 	struct history *history = begin(16ULL * MB);
 	int64_t second = NOON;
 	for (; second < NOON + 7200 / times; second++) {
@@ -428,6 +430,18 @@ static void count_users(int64_t minute_s, unsigned service, const struct sampled
 	*seen += count;
 }
 
+static void see_merged(int64_t minute_s, unsigned service, const struct sampled_user *users, size_t count,
+                       void *argument)
+{
+	(void)minute_s, (void)service, (void)argument;
+
+	assert_int_equal(count, 2);
+	assert_string_equal(users[0].user, "198.51.100.7");
+	assert_int_equal(users[0].packets, 2LL * (NOON + 240));
+	assert_int_equal(users[0].spilled, 2);
+	assert_int_equal(users[1].packets, 5);
+}
+
 static void count_event(int64_t time_us, const char *document, void *argument)
 {
 	size_t *seen = argument;
@@ -452,6 +466,10 @@ static void test_users_bins_events(void **state)
 		distribution_add_user(&distribution, 100, 10000);
 		history_record_distribution(history, minute, "service1", &distribution);
 	}
+	/* Told twice for a minute, as where the daemon was started again in it: added, each to its own. */
+	struct sampled_user again[2] = {{"198.51.100.7", NOON + 240, 1, 1}, {"198.51.100.8", 5, 6, 7}};
+	history_record_users(history, NOON + 600, "service1", again, 2);
+	history_record_users(history, NOON + 600, "service1", again, 1);
 	for (int i = 0; i < 100; i++)
 		history_record_event(history, NOON * 1000000LL, "level", i % 2 ? "service1" : NULL, NULL,
 		                     "{\"event\":\"level\",\"why\":\"so\"}");
@@ -460,6 +478,7 @@ static void test_users_bins_events(void **state)
 	_cleanup_(history_reader_closep) struct history_reader *reader = look();
 	assert_int_equal(history_reader_users(reader, 1, NOON + 60, NOON + 300, count_users, &seen, &err), 0);
 	assert_int_equal(seen, 4);
+	assert_int_equal(history_reader_users(reader, 1, NOON + 600, NOON + 660, see_merged, NULL, &err), 0);
 	assert_int_equal(history_reader_distribution(reader, 1, NOON, NOON + 1, &back, &err), 0);
 	assert_int_equal(back.passes, 10);
 	seen = 0;

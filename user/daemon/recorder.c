@@ -114,8 +114,11 @@ static void add_user(struct recorded_service *service, const struct observed_use
 		followed->packets += offered(user) - before;
 		if (user->spilled_packets >= followed->last.spilled_packets)
 			followed->spilled += user->spilled_packets - followed->last.spilled_packets;
-	} else { /* new to us: what it sent before this pass is not this minute's */
-		followed->packets += (uint64_t)(user->packets_per_second * elapsed_s);
+	} else { /* new to us: what it sent before this pass is not this minute's, unless it is new altogether */
+		double sent = user->packets_per_second * elapsed_s, all = (double)offered(user);
+		double share = all > 2 * sent + 10 ? sent / all : 1;
+		followed->packets += (uint64_t)(share * all);
+		followed->spilled += (uint64_t)(share * (double)user->spilled_packets);
 	}
 	followed->bytes += (uint64_t)(user->bytes_per_second * elapsed_s);
 	followed->last = *user;
@@ -340,7 +343,7 @@ void recorder_tick(struct recorder *recorder)
 			end_minute(recorder);
 		recorder->minute_s = recorder->time_s / 60 * 60;
 	}
-	record_second(recorder, read_s - recorder->read_s);
+	record_second(recorder, recorder->read_s > 0 ? read_s - recorder->read_s : 1);
 	recorder->read_s = read_s;
 	tell_changes(recorder);
 }

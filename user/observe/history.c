@@ -198,15 +198,55 @@ static int write_samples(struct history *history, const struct record *record, s
 	return failure;
 }
 
+static int heavier_first(const void *left, const void *right)
+{
+	uint64_t a = ((const struct sampled_user *)left)->packets, b = ((const struct sampled_user *)right)->packets;
+
+	return (a < b) - (a > b);
+}
+
+/* Adds `more` to `users`, each to its own; `users` has room for both. Returns how many there are then. */
+static size_t merge_users(struct sampled_user *users, size_t count, const struct sampled_user *more, size_t more_count)
+{
+	for (size_t i = 0; i < more_count; i++) {
+		size_t at = 0;
+		while (at < count && strcmp(users[at].user, more[i].user) != 0)
+			at++;
+		if (at == count) {
+			users[count++] = more[i];
+			continue;
+		}
+		users[at].packets += more[i].packets;
+		users[at].bytes += more[i].bytes;
+		users[at].spilled += more[i].spilled;
+	}
+	qsort(users, count, sizeof(*users), heavier_first);
+	return count < SAMPLED_USERS_MAX ? count : SAMPLED_USERS_MAX;
+}
+
+/* A minute in which the daemon was started again has users from before. */
 static int write_users(struct history *history, const struct record *record, struct error *err)
 {
+	struct sampled_user users[2 * SAMPLED_USERS_MAX], more[SAMPLED_USERS_MAX];
+	uint8_t packed[HISTORY_BLOB_MAX];
 	unsigned service = 0;
-	int failure = find_service(history, record->name, UINT_MAX, &service, err);
+	size_t size = 0;
+	int count = 0, failure = find_service(history, record->name, UINT_MAX, &service, err);
+	if (failure)
+		return failure;
+	int64_t row = history_row(record->time / HISTORY_USERS_S, service);
 
-	return failure ? failure
-	               : history_file_put(history->file, TABLE_USERS,
-	                                  history_row(record->time / HISTORY_USERS_S, service), record->payload,
-	                                  record->size, err);
+	failure = history_file_get(history->file, TABLE_USERS, row, packed, &size, err);
+	if (!failure && size)
+		count = sampled_users_unpack(packed, size, users);
+	if (failure || count < 0)
+		return failure ? failure : error_set(err, -EUCLEAN, "history %s: the file is damaged", history->path);
+	int more_count = sampled_users_unpack(record->payload, record->size, more);
+	if (more_count <= 0)
+		return 0;
+	count = (int)merge_users(users, (size_t)count, more, (size_t)more_count);
+	return history_file_put(history->file, TABLE_USERS, row, packed,
+	                        sampled_users_pack(users, (size_t)count, packed), err);
 }
 
 static int write_distribution(struct history *history, const struct record *record, struct error *err)

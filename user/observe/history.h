@@ -3,7 +3,7 @@
  * schema), a batch each few seconds. Handing over copies into a bounded queue and never waits for the disk. Whatever is
  * wrong with the file (missing, full, locked, damaged, somebody else's) is told in the status, tried again with each
  * batch, and meanwhile the queue keeps what it can: what it cannot is counted as lost. A kill loses what was not yet
- * written, HISTORY_BATCH_S, and nothing else. */
+ * written, HISTORY_BATCH_S (and what whoever hands over has not yet), and nothing else. */
 #pragma once
 
 #include <limits.h>
@@ -57,7 +57,8 @@ void history_free(struct history *history);
  * called each second, with the host's ("") always among the entries. Copies them. */
 void history_record(struct history *history, int64_t time_s, const struct history_entry *entries, size_t count);
 
-/* A service's heaviest users of the minute that begins at `minute_s`, at most SAMPLED_USERS_MAX. */
+/* A service's heaviest users of the minute that begins at `minute_s`, at most SAMPLED_USERS_MAX: what they sent is
+ * added to what is there of them. */
 void history_record_users(struct history *history, int64_t minute_s, const char *service,
                           const struct sampled_user *users, size_t count);
 

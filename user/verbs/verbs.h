@@ -20,6 +20,8 @@ int verb_services(int argc, char **argv);
 int verb_users(int argc, char **argv);
 int verb_top(int argc, char **argv);
 int verb_watch(int argc, char **argv);
+int verb_history(int argc, char **argv);
+int verb_forecast(int argc, char **argv);
 int verb_set(int argc, char **argv);
 int verb_allow(int argc, char **argv);
 int verb_deny(int argc, char **argv);
