@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -459,6 +460,30 @@ static void test_a_forgotten_service_has_no_past(void **state)
 	assert_int_equal(world.changes_count, 0);
 }
 
+/* A pass over a million active users. How long it takes is printed; tests do not depend on the machine. */
+static void test_a_million_users(void **state)
+{
+	(void)state;
+	struct timespec from, to;
+	struct hotspot_user user = {.source = true, .pps = 3};
+	struct hotspot_service seen = {.pps = 3000000, .active_users = 1000000, .heaviest = &user, .heaviest_count = 1};
+	uint32_t address = 1;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+	for (int i = 0; i < 1000000; i++) {
+		address = address * 1664525 + 1013904223;
+		user.key[1] = (uint64_t)address << 32 | 0xffff0000;
+		hotspots_count(world.hotspots, 7, &user);
+	}
+	hotspots_begin(world.hotspots, &settings, 1, record, NULL);
+	hotspots_service(world.hotspots, 7, &seen);
+	hotspots_end(world.hotspots);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
+	printf("1,000,000 users: %.1f ms\n",
+	       (double)(to.tv_sec - from.tv_sec) * 1e3 + (double)(to.tv_nsec - from.tv_nsec) / 1e6);
+	assert_int_equal(world.changes_count, 0);
+}
+
 int main(void)
 {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
@@ -478,6 +503,7 @@ int main(void)
 		TEST(test_each_is_told_at_once_and_ends_in_time),
 		TEST(test_bounded_whatever_comes),
 		TEST(test_a_forgotten_service_has_no_past),
+		TEST(test_a_million_users),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,7 +18,7 @@
 #define FORGET_S       60.0 /* a past of which nothing was seen for so long */
 #define TIMES_OTHERS   3.0  /* what a user with a great share must also send, above the others' average */
 #define WIDTHS         2    /* /24 and /48; /16 and /32 */
-#define BUCKET_BITS    15
+#define BUCKET_BITS    13
 #define BUCKETS        (1U << BUCKET_BITS)
 
 /* What something usually sends: the mean of its past, the older the less. */
