@@ -457,6 +457,93 @@ static void test_times_fall_into_their_buckets(void **state)
 	assert_int_equal(last, RESPONSE_BUCKETS - 1);
 }
 
+/* Asks a service of TCP, waits, and answers. */
+static void exchange_of(double waited_s)
+{
+	step(REQUEST);
+	for (size_t i = 0; i < RESPONSE_SAMPLES; i++)
+		world.datapath->samples[i].at_ns -= (__u64)(waited_s * 1e9);
+	step(OUT PUSH ",seq=500,ack=1100 raw:9");
+}
+
+/* What the controller is told: of the interval since its last reading, and nothing that is not. */
+static void test_readings(void **state)
+{
+	struct controller_signals told = {.offered_pps = 7, .admitted_pps = 5};
+	unsigned web = (unsigned)catalogue_find(datapath_catalogue(world.datapath), "web");
+	unsigned log = (unsigned)catalogue_find(datapath_catalogue(world.datapath), "log");
+	double now_s = clock_s() + 1000; /* nothing has been read yet at that time */
+	(void)state;
+
+	begin();
+	exchange_of(0.1);
+	signals_read(signals, web, now_s, &told); /* the first: nobody knows since when */
+	assert_false(told.fresh);
+	assert_int_equal(told.requests + told.responses, 0);
+	assert_true(isnan(told.response_p50_s) && isnan(told.response_p99_s) && isnan(told.overflows));
+	assert_true(told.offered_pps == 7 && told.admitted_pps == 5);
+
+	for (int i = 0; i < 20; i++)
+		exchange_of(i == 0 ? 1 : 0.01);
+	step(REQUEST);
+	signals_read(signals, web, now_s + 0.1, &told);
+	assert_true(told.fresh);
+	assert_true(fabs(told.elapsed_s - 0.1) < 1e-6);
+	assert_int_equal(told.requests, 21);
+	assert_int_equal(told.responses, 20);
+	assert_int_equal(told.unanswered, 0);
+	assert_true(told.response_p50_s > 0.01 && told.response_p50_s < 0.02);
+	assert_true(told.response_p99_s > 0.9 && told.response_p99_s < 1.2);
+	assert_true(told.offered_pps == 7);
+
+	let_wait(RESPONSE_OVERDUE_NS);
+	signals_read(signals, web, now_s + 0.2, &told);
+	assert_int_equal(told.requests + told.responses, 0);
+	assert_int_equal(told.unanswered, 1);
+	assert_true(isnan(told.response_p50_s));
+
+	/* After a pause, at the same moment, before it: not of this interval. */
+	static const double odd_s[] = {0.2 + SIGNALS_STALE_S + 0.1, 0.2 + SIGNALS_STALE_S + 0.1, -500};
+	for (size_t i = 0; i < sizeof(odd_s) / sizeof(*odd_s); i++) {
+		exchange_of(0.01);
+		signals_read(signals, web, now_s + odd_s[i], &told);
+		assert_false(told.fresh);
+		assert_int_equal(told.responses, 0);
+		assert_true(isnan(told.response_p50_s));
+	}
+	/* A service without replies, and none at all. */
+	signals_read(signals, log, now_s, &told);
+	signals_read(signals, log, now_s + 0.1, &told);
+	assert_true(told.fresh);
+	assert_true(isnan(told.response_p50_s));
+	signals_read(signals, SERVICES_MAX, now_s, &told);
+	assert_false(told.fresh);
+
+	/* A number that another service gets begins anew. */
+	signals_read(signals, web, now_s + 10, &told);
+	memset(&world.datapath->responses[web], 0, sizeof(*world.datapath->responses));
+	exchange_of(0.01);
+	signals_read(signals, web, now_s + 10.1, &told);
+	assert_int_equal(told.requests, 1);
+	assert_int_equal(told.responses, 1);
+}
+
+/* Which service a listener's drops are counted for. */
+static void test_listeners_services(void **state)
+{
+	const struct datapath *dp = world.datapath;
+	const struct catalogue_slot *names = datapath_catalogue(dp);
+	const __u64 one[2] = {0, 0x010200c0ffff0000}, two[2] = {0, 0x020200c0ffff0000}; /* 192.0.2.1, 192.0.2.2 */
+	(void)state;
+
+	assert_string_equal(names->names[datapath_tcp_service(dp, 8080, one, false)], "web");
+	assert_string_equal(names->names[datapath_tcp_service(dp, 80, NULL, true)], "web");
+	assert_string_equal(names->names[datapath_tcp_service(dp, 81, one, false)], "vip");
+	assert_string_equal(names->names[datapath_tcp_service(dp, 81, two, false)], "other");
+	assert_string_equal(names->names[datapath_tcp_service(dp, 81, NULL, false)], "vip");
+	assert_string_equal(names->names[datapath_tcp_service(dp, 53, NULL, false)], "other");
+}
+
 /* What a configuration no longer asks for. */
 static void test_policy_is_followed(void **state)
 {
@@ -510,6 +597,8 @@ int main(void)
 		cmocka_unit_test(test_more_connections_than_entries),
 		cmocka_unit_test(test_how_many_are_sampled),
 		cmocka_unit_test(test_times_fall_into_their_buckets),
+		cmocka_unit_test(test_readings),
+		cmocka_unit_test(test_listeners_services),
 		cmocka_unit_test(test_policy_is_followed),
 	};
 
