@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "datapath/image.h"
 #include "datapath/internal.h"
+#include "datapath/memory.h"
 #include "datapath/pins.h"
 
 #define CELLS_PER_USER \
@@ -98,13 +99,24 @@ static int check_version(const char *pins, bool *adopted, struct error *err)
 	return 0;
 }
 
+/* Of a table of so many sets, in the kernel. */
+static size_t table_bytes(size_t sets)
+{
+	return sets * (sizeof(struct meter_set) + sizeof(struct set_details) + sizeof(struct set_overflow) +
+	               sizeof(struct set_gauges));
+}
+
 static int load(struct datapath *dp, const struct datapath_options *options, struct error *err)
 {
 	dp->sets = pinned_entries(options->pins, "meter_sets");
 	if (!dp->sets)
 		dp->sets = pinned_entries(options->pins, "meter_details");
-	if (!dp->sets)
+	if (!dp->sets) {
 		dp->sets = sets_for(options->table_users);
+		int failure = memory_check(table_bytes(dp->sets), err);
+		if (failure)
+			return failure;
+	}
 	dp->lists.entries_max = pinned_entries(options->pins, "lists");
 	if (!dp->lists.entries_max)
 		dp->lists.entries_max = options->list_entries ? options->list_entries : CONFIG_LIST_ENTRIES_DEFAULT;
@@ -468,8 +480,7 @@ struct table_view datapath_table(const struct datapath *dp)
 	                           .details = dp->details,
 	                           .overflows = dp->overflows,
 	                           .count = dp->sets,
-	                           .bytes = dp->sets * (sizeof(struct meter_set) + sizeof(struct set_details) +
-	                                                sizeof(struct set_overflow) + sizeof(struct set_gauges))};
+	                           .bytes = table_bytes(dp->sets)};
 }
 
 int datapath_clock(struct datapath *dp, __u64 *out_ns, struct error *err)

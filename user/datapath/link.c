@@ -192,17 +192,27 @@ void datapath_detach(struct datapath *dp, const char *name)
 	}
 }
 
+/* Whether a link still is where the configuration wants it. A device that was merely renamed stays protected until
+ * another bears its name, and so does one of which nothing can be learnt: both questions need a descriptor. */
+static bool link_holds(const struct datapath_link *link, int fd)
+{
+	char now[IF_NAMESIZE];
+
+	if (link_device(fd) != link->index)
+		return false;
+	unsigned named = if_nametoindex(link->name);
+	if (named)
+		return named == link->index;
+	return errno != ENODEV || if_indextoname(link->index, now) || errno != ENXIO;
+}
+
 bool datapath_drop_stale_links(struct datapath *dp)
 {
 	bool dropped = false;
 
 	for (size_t i = 0; i < dp->links_count; i++) {
-		struct datapath_link *link = &dp->links[i];
-		unsigned named = if_nametoindex(link->name);
-		char now[IF_NAMESIZE];
-		if (!link->index || (link_device(dp->link_fds[i]) == link->index &&
-		                     (named == link->index || (!named && if_indextoname(link->index, now)))))
-			continue; /* a device that was merely renamed stays protected until another bears its name */
+		if (!dp->links[i].index || link_holds(&dp->links[i], dp->link_fds[i]))
+			continue;
 		link_drop(dp, i);
 		dropped = true;
 	}
