@@ -28,22 +28,23 @@
 #define UNPROVEN      1.3 /* times what is proven: there a strain is no chance either */
 
 /* How far the law may go. */
-#define TESTED         0.8 /* of the capacity must be used, to say that it goes well */
-#define FLOOR_S        3.0 /* of strain at a proven rate disprove it, */
-#define FLOOR_UNDONE   0.8 /* or a third of that where only so much of it gets done */
-#define FLOOR_SINKS    0.7 /* a second, then */
-#define TRIAL_SHARE    0.75
-#define TRIAL_S        1.0
-#define BACKLOG        1.15 /* so far apart are what gets done and what is let in where a backlog changes; */
-#define BACKLOG_CHANCE 2.0  /* and so many standard deviations */
-#define MOMENT_S       0.3
-#define TRIAL_HELPED   0.67 /* of the response that it was */
-#define EXCUSED        2.0
-#define HOLD_S         8.0 /* after an overload, before the capacity is let go */
-#define LET_GO         0.5 /* growth a second, then */
-#define STEP_DOWN      0.25
-#define STEP_UP        1.25
-#define RETURN_UP      1.1
+#define TESTED          0.8 /* of the capacity must be used, to say that it goes well */
+#define FLOOR_S         3.0 /* of strain at a proven rate disprove it, */
+#define FLOOR_UNDONE    0.8 /* or a third of that where only so much of it gets done */
+#define FLOOR_SINKS     0.7 /* a second, then */
+#define TRIAL_SHARE     0.75
+#define TRIAL_S         1.0
+#define TRIAL_RESPONSES 2.0
+#define BACKLOG         1.15 /* so far apart are what gets done and what is let in where a backlog changes; */
+#define BACKLOG_CHANCE  2.0  /* and so many standard deviations */
+#define MOMENT_S        0.3
+#define TRIAL_HELPED    0.67 /* of the response that it was */
+#define EXCUSED         2.0
+#define HOLD_S          8.0 /* after an overload, before the capacity is let go */
+#define LET_GO          0.5 /* growth a second, then */
+#define STEP_DOWN       0.25
+#define STEP_UP         1.25
+#define RETURN_UP       1.1
 
 /* The law. */
 #define CUT                 0.7
@@ -323,7 +324,8 @@ static void trial_step(struct capacity *capacity, const struct capacity_view *vi
 		capacity->trial_response_s = view->response_s;
 	}
 	capacity->trial_s += view->elapsed_s;
-	if (capacity->trial_s < TRIAL_S)
+	/* A queue of so long, drained by the share that is not let in, would be seen to shrink by then. */
+	if (capacity->trial_s < fmax(TRIAL_S, TRIAL_RESPONSES * view->response_s))
 		return;
 	capacity->excused_s = view->response_s;
 	capacity->trial_s = 0;

@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/units.h"
 
@@ -76,7 +77,8 @@ static struct capacity_sample sample_of(const struct controller_signals *signals
 
 void controller_init(struct controller *controller)
 {
-	*controller = (struct controller){.level_pps = INFINITY, .told_capacity = INFINITY, .told_level = INFINITY};
+	*controller = (struct controller){
+		.level_pps = INFINITY, .margin = 1, .told_capacity = INFINITY, .told_level = INFINITY};
 	capacity_init(&controller->capacity);
 }
 
@@ -209,7 +211,7 @@ static void level_step(struct controller *controller, const struct controller_bo
 
 	/* While it is away or comes back, what little it takes is nobody's fair share: capacity alone decides. */
 	if (controller->faulty || controller->capacity.pps < controller->capacity.returning_pps)
-		controller->held_s = 0;
+		controller->level_pps = INFINITY;
 	else
 		level_follow(controller, level_wanted(users, count, rest, controller->capacity.pps, &fair), elapsed_s);
 	if (controller->held_s > LEVEL_HOLD_S && controller->level_pps > highest * LEVEL_RELEASES)
@@ -218,7 +220,7 @@ static void level_step(struct controller *controller, const struct controller_bo
 	if (controller->level_pps >= maximum)
 		controller->level_pps = INFINITY;
 	out->level_pps = fmin(controller->level_pps, maximum);
-	out->capacity_pps = controller->capacity.pps * (fair && isfinite(controller->level_pps) ? LEVEL_MARGIN : 1);
+	controller->margin = fair && isfinite(controller->level_pps) ? LEVEL_MARGIN : 1;
 	out->users_above = isfinite(controller->level_pps) ? level_above(users, count, controller->level_pps) : 0;
 }
 
@@ -239,28 +241,37 @@ static void words_rate(char *out, size_t size, double rate)
 		snprintf(out, size, "none");
 }
 
+static void words_time(char *out, size_t size, double seconds)
+{
+	units_format_duration_ns((uint64_t)(fmin(seconds, RESPONSE_MOST_S) * 1e9), out, size);
+}
+
 static void words_cause(const struct controller_decision *out, char *text, size_t size)
 {
 	char value[UNITS_TEXT_MAX], target[UNITS_TEXT_MAX];
 
-	if (out->signal[0] == 'r' && isfinite(out->value) && isfinite(out->target)) {
-		units_format_duration_ns((uint64_t)(out->value * 1e9), value, sizeof(value));
-		units_format_duration_ns((uint64_t)(out->target * 1e9), target, sizeof(target));
-		snprintf(text, size, "%s %s, %s its target of %s", out->signal, value,
-		         out->value > out->target ? "above" : "within", target);
-	} else if (out->signal[0] == 'o') {
-		snprintf(text, size, "%.1f %% of what was let pass overflowed its queues or stayed unanswered",
+	if (strcmp(out->signal, "overflows") == 0) {
+		snprintf(text, size, "%.1f %% of what is let pass is lost in its queues or stays unanswered",
 		         out->value * 100);
-	} else {
-		snprintf(text, size, "no measurement speaks against it");
+		return;
 	}
+	if (strcmp(out->signal, "response") != 0 || !isfinite(out->value) || !isfinite(out->target)) {
+		snprintf(text, size, "no measurement speaks against it");
+		return;
+	}
+	words_time(value, sizeof(value), out->value);
+	words_time(target, sizeof(target), out->target);
+	if (out->excused)
+		snprintf(text, size, "response %s, which shedding does not help", value);
+	else
+		snprintf(text, size, "response %s %s its target of %s", value,
+		         out->value > out->target ? "is above" : "is within", target);
 }
 
-static void words_step(const struct controller *controller, struct controller_decision *out)
+static void words_step(struct controller_decision *out)
 {
-	char cause[96], capacity[UNITS_TEXT_MAX], level[UNITS_TEXT_MAX];
+	char cause[112], capacity[UNITS_TEXT_MAX], level[UNITS_TEXT_MAX];
 
-	(void)controller;
 	words_cause(out, cause, sizeof(cause));
 	words_rate(capacity, sizeof(capacity), out->capacity_pps);
 	words_rate(level, sizeof(level), out->level_pps);
@@ -295,63 +306,91 @@ static void hold(struct controller *controller, double elapsed_s, struct control
 	         controller->stale_s > STALE_LET_GO_S ? "the static limits count" : "held");
 }
 
-void controller_step(struct controller *controller, const struct controller_bounds *bounds,
-                     const struct controller_signals *signals, struct demand *users, size_t count, double rest_pps,
-                     struct controller_decision *out)
+static double capacity_in_force(const struct controller *controller, const struct capacity_limits *limits)
 {
-	struct capacity_limits limits = limits_of(bounds);
-	double level_minimum = bounds->level_minimum > 0 ? bounds->level_minimum : 0;
-	double level_maximum = maximum_of(bounds->level_maximum, level_minimum);
+	return fmin(controller->capacity.pps * controller->margin, limits->maximum_pps);
+}
 
-	*out = (struct controller_decision){
-		.capacity_before = fmin(controller->capacity.pps, limits.maximum_pps),
-		.level_before = fmin(controller->level_pps, level_maximum),
-		.signal = "none",
-		.value = NAN,
-		.target = NAN,
-	};
-	if (!signals->fresh || !(signals->elapsed_s > 0) || signals->elapsed_s > ELAPSED_MOST_S) {
-		hold(controller, signals->elapsed_s, out);
-		out->capacity_pps = fmin(controller->capacity.pps, limits.maximum_pps);
-		out->level_pps = fmin(controller->level_pps, level_maximum);
-		out->faulty = controller->faulty;
-		return;
-	}
-	controller->stale_s = 0;
+/* What is told of a capacity and a level, where they are felt: nobody wants an event for a bound that is far away. */
+static void tell(struct controller *controller, double offered_pps, bool strained, struct controller_decision *out)
+{
+	bool felt = offered_pps > controller->capacity.pps;
+	double capacity = felt || isfinite(controller->level_pps) ? controller->capacity.pps : INFINITY;
 
-	struct capacity_sample sample = sample_of(signals);
+	out->overloaded = felt || strained || isfinite(controller->level_pps) || controller->faulty;
+	out->capacity_moved = worth_telling(controller->told_capacity, capacity);
+	out->level_moved = worth_telling(controller->told_level, controller->level_pps);
+	if (out->capacity_moved)
+		controller->told_capacity = capacity;
+	if (out->level_moved)
+		controller->told_level = controller->level_pps;
+}
+
+static void decide(struct controller *controller, const struct controller_bounds *bounds,
+                   const struct capacity_limits *limits, const struct capacity_sample *sample,
+                   struct controller_decision *out)
+{
 	struct capacity_verdict verdict;
-	double known = demands_sum(users, count);
-	double rest = sane(rest_pps, RATE_MOST);
-	if (!isfinite(rest))
-		rest = fmax(isfinite(sample.offered_pps) ? sample.offered_pps - known : 0, 0);
 
-	capacity_step(&controller->capacity, &limits, &sample, &verdict);
-	fault_step(controller, bounds, &sample, verdict.best_s, out);
+	capacity_step(&controller->capacity, limits, sample, &verdict);
+	fault_step(controller, bounds, sample, verdict.best_s, out);
 	out->signal = verdict.signal;
 	out->value = verdict.value;
 	out->target = verdict.target;
 	if (controller->faulty || out->fault_ends) {
-		capacity_return(&controller->capacity,
-		                fmax(limits.minimum_pps, FAULT_TRICKLE * controller->capacity.proven_pps));
+		double trickle = FAULT_TRICKLE * controller->capacity.proven_pps;
+		capacity_return(&controller->capacity, fmin(fmax(limits->minimum_pps, trickle), limits->maximum_pps));
 		out->signal = "replies";
 		out->value = controller->silence_s;
 		out->target = FAULT_SILENCE_S;
 	}
 	out->faulty = controller->faulty;
-	level_step(controller, bounds, users, count, rest, sample.elapsed_s, out);
-
-	bool felt = sample.offered_pps > controller->capacity.pps;
-	double tellable = felt || isfinite(controller->level_pps) ? controller->capacity.pps : INFINITY;
-	out->overloaded = felt || verdict.strained || isfinite(controller->level_pps) || controller->faulty;
-	out->capacity_moved = worth_telling(controller->told_capacity, tellable);
-	out->level_moved = worth_telling(controller->told_level, controller->level_pps);
-	if (out->capacity_moved)
-		controller->told_capacity = tellable;
-	if (out->level_moved)
-		controller->told_level = controller->level_pps;
+	out->overloaded = verdict.strained;
+	out->excused = verdict.excused;
 	out->best_response_s = verdict.best_s;
 	out->target_response_s = verdict.target_s;
 	out->proven_pps = controller->capacity.proven_pps;
-	words_step(controller, out);
+}
+
+/* What the users beside the known ones offered. */
+static double rest_of(const struct capacity_sample *sample, const struct demand *users, size_t count, double rest_pps)
+{
+	double rest = sane(rest_pps, RATE_MOST);
+
+	if (isfinite(rest))
+		return rest;
+	return isfinite(sample->offered_pps) ? fmax(sample->offered_pps - demands_sum(users, count), 0) : 0;
+}
+
+void controller_step(struct controller *controller, const struct controller_bounds *bounds,
+                     const struct controller_signals *signals, struct demand *users, size_t count, double rest_pps,
+                     struct controller_decision *out)
+{
+	struct capacity_limits limits = limits_of(bounds);
+	double minimum = bounds->level_minimum > 0 ? bounds->level_minimum : 0;
+	double maximum = maximum_of(bounds->level_maximum, minimum);
+
+	*out = (struct controller_decision){
+		.capacity_before = capacity_in_force(controller, &limits),
+		.level_before = fmin(controller->level_pps, maximum),
+		.faulty = controller->faulty,
+		.signal = "none",
+		.value = NAN,
+		.target = NAN,
+		.best_response_s = NAN,
+		.target_response_s = NAN,
+	};
+	if (!signals->fresh || !(signals->elapsed_s > 0) || signals->elapsed_s > ELAPSED_MOST_S) {
+		hold(controller, signals->elapsed_s, out);
+		out->capacity_pps = capacity_in_force(controller, &limits);
+		out->level_pps = fmin(controller->level_pps, maximum);
+		return;
+	}
+	struct capacity_sample sample = sample_of(signals);
+	controller->stale_s = 0;
+	decide(controller, bounds, &limits, &sample, out);
+	level_step(controller, bounds, users, count, rest_of(&sample, users, count, rest_pps), sample.elapsed_s, out);
+	out->capacity_pps = capacity_in_force(controller, &limits);
+	tell(controller, sample.offered_pps, out->overloaded, out);
+	words_step(out);
 }

@@ -53,6 +53,7 @@ struct controller_decision {
 	bool capacity_moved, level_moved;
 	bool fault_begins, fault_ends;
 	bool faulty;        /* between those two */
+	bool excused;       /* the response is beyond its target, but shedding was seen not to help */
 	bool overloaded;    /* a level or capacity is felt, or was of late: pass over the table of users often */
 	size_t users_above; /* that ask for more than their weight * level */
 	/* What decided: "response" (seconds), "overflows" (a share of the packets), "replies" (seconds without any),
@@ -61,7 +62,7 @@ struct controller_decision {
 	double value, target;
 	/* What has been learnt, for `status`; NAN or 0: nothing yet. */
 	double best_response_s, target_response_s, proven_pps;
-	char why[200]; /* in words, in any case */
+	char why[256]; /* in words, in any case */
 };
 
 /* Private to controller.c but for its size. */
@@ -69,6 +70,7 @@ struct controller {
 	struct capacity capacity;
 	double level_pps; /* INFINITY: none felt */
 	double told_capacity, told_level;
+	double margin;    /* of the capacity in force above the one that is believed in */
 	double level_s;   /* how long there has been one */
 	double held_s;    /* how long no level has been needed */
 	double silence_s; /* since the first request that nothing has followed */

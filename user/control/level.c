@@ -4,6 +4,7 @@
  * divided further. No pivot that a clever set of demands could spoil. */
 #include "control/level.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -14,9 +15,8 @@
 #define BUCKETS     (1U << BUCKET_BITS)
 
 struct bucket {
-	double rate;
-	double weight; /* once summed up: of all buckets above, too */
-	size_t count;
+	double rate, weight;       /* 0: nobody is in it */
+	uint64_t somebody, varied; /* somebody's bits, and those in which others differ */
 };
 
 /* What is known: the level lies in the one bucket of levels whose bits above `shift` are `prefix`. */
@@ -30,12 +30,12 @@ struct search {
 
 static double demand_rate(const struct demand *user)
 {
-	return user->rate > 0 ? fmin(user->rate, RATE_MOST) : 0;
+	return user->rate > RATE_MOST ? RATE_MOST : user->rate > 0 ? user->rate : 0; /* fmin() is a call */
 }
 
 static double demand_weight(const struct demand *user)
 {
-	return user->weight > 0 && isfinite(user->weight) ? (double)user->weight : 1;
+	return user->weight > 0 && user->weight <= FLT_MAX ? (double)user->weight : 1;
 }
 
 /* The level from which on a user is satisfied, as bits: positive numbers are in the order of their bits (IEEE 754). */
@@ -78,9 +78,10 @@ static void buckets_fill(struct bucket *buckets, const struct demand *users, siz
 		if (!search_covers(search, bits))
 			continue;
 		struct bucket *bucket = &buckets[bits >> shift & (BUCKETS - 1)];
+		bucket->somebody = bucket->weight > 0 ? bucket->somebody : bits;
+		bucket->varied |= bucket->somebody ^ bits;
 		bucket->rate += rate;
 		bucket->weight += weight;
-		bucket->count++;
 	}
 }
 
@@ -95,7 +96,7 @@ static bool search_narrow(struct search *search, struct bucket *buckets, double 
 	for (unsigned i = BUCKETS; i-- > 0;)
 		above[i] = above[i + 1] + buckets[i].weight;
 	for (unsigned i = 0; i < BUCKETS; i++) {
-		if (!buckets[i].count)
+		if (!(buckets[i].weight > 0))
 			continue;
 		double taken = search->satisfied_rate + buckets[i].rate;
 		if (above[i + 1] > 0)
@@ -139,7 +140,7 @@ double level_find(const struct demand *users, size_t count, double rest, double 
 		buckets_fill(buckets, users, count, &search);
 		if (!search_narrow(&search, buckets, budget))
 			break; /* all that were open are satisfied: beyond the first pass, by rounding alone */
-	} while (search.shift > 0 && search.open.count > 1);
+	} while (search.shift > 0 && search.open.varied);
 	return search_level(&search, budget);
 }
 

@@ -20,11 +20,9 @@ struct demand {
  *
  * or INFINITY where everything fits, and 0 where the rest fills the capacity by itself. Users whose rate is within
  * their weight * L lose nothing, all others keep the same L (water-filling; Bertsekas and Gallager, Data
- * Networks, 6.5.2). Exact but for rounding; takes at most LEVEL_PASSES passes over the users, whatever they ask for,
- * and memory for none. */
+ * Networks, 6.5.2). Exact but for rounding; takes at most six passes over the users, whatever they ask for, and
+ * memory for none of them. */
 double level_find(const struct demand *users, size_t count, double rest, double capacity);
-
-#define LEVEL_PASSES 7
 
 /* How many users ask for more than their weight * level. */
 size_t level_above(const struct demand *users, size_t count, double level);

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The controller, one tick after the other: what it does with good and with bad input. How it does over time, against
+ * services that have queues, is in tools/simulator/scenarios/. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "control/controller.h"
+
+#define TICK_S 0.1
+
+struct trial {
+	struct controller controller;
+	struct controller_bounds bounds;
+	struct controller_signals signals;
+	struct demand users[4];
+	size_t count;
+	struct controller_decision decision;
+};
+
+/* A service at 1,000 packets a second that answers in a millisecond, to two users. */
+static struct trial calm(void)
+{
+	struct trial trial = {
+		.bounds = {.level_minimum = 20, .level_maximum = 5000, .capacity_minimum = 50, .replies = true},
+		.signals = {.elapsed_s = TICK_S,
+	                    .fresh = true,
+	                    .offered_pps = 1000,
+	                    .admitted_pps = 1000,
+	                    .requests = 100,
+	                    .responses = 100,
+	                    .response_p50_s = 0.001,
+	                    .response_p99_s = 0.002,
+	                    .overflows = 0,
+	                    .host_pressure = 0.1},
+		.users = {{.rate = 600, .weight = 1}, {.rate = 400, .weight = 1}},
+		.count = 2,
+	};
+
+	controller_init(&trial.controller);
+	return trial;
+}
+
+static void step(struct trial *trial)
+{
+	controller_step(&trial->controller, &trial->bounds, &trial->signals, trial->users, trial->count, NAN,
+	                &trial->decision);
+	assert_true(strlen(trial->decision.why) > 0);
+	assert_non_null(trial->decision.signal);
+}
+
+static void steps(struct trial *trial, double seconds)
+{
+	for (double at = 0; at < seconds; at += TICK_S)
+		step(trial);
+}
+
+static bool unlimited(const struct trial *trial)
+{
+	return trial->decision.level_pps >= trial->bounds.level_maximum && !trial->decision.overloaded &&
+	       trial->decision.capacity_pps > trial->signals.offered_pps;
+}
+
+/* The same service with five times the load and a queue. */
+static void flood(struct trial *trial)
+{
+	trial->signals.offered_pps = 5000;
+	trial->signals.admitted_pps = fmin(5000, trial->decision.capacity_pps);
+	trial->signals.responses = 30;
+	trial->signals.response_p50_s = 0.2;
+	trial->users[2] = (struct demand){.rate = 4000, .weight = 1};
+	trial->count = 3;
+}
+
+static void test_calm(void **state)
+{
+	struct trial trial = calm();
+
+	(void)state;
+	for (int i = 0; i < 600; i++) {
+		step(&trial);
+		assert_true(unlimited(&trial));
+		assert_false(trial.decision.level_moved || trial.decision.capacity_moved);
+	}
+	assert_true(fabs(trial.decision.best_response_s - 0.001) < 1e-9);
+	assert_true(fabs(trial.decision.proven_pps - 1000) < 1);
+}
+
+static void test_flood(void **state)
+{
+	struct trial trial = calm();
+
+	(void)state;
+	steps(&trial, 60);
+	flood(&trial);
+	step(&trial);
+	assert_true(trial.decision.capacity_pps < 2000); /* cut at once, not below what is proven */
+	assert_true(trial.decision.capacity_pps >= 999);
+	assert_true(trial.decision.overloaded && trial.decision.capacity_moved && trial.decision.level_moved);
+	assert_true(trial.decision.level_pps < 600);
+	assert_int_equal(trial.decision.users_above, level_above(trial.users, 3, trial.decision.level_pps));
+	assert_string_equal(trial.decision.signal, "response");
+	assert_true(trial.decision.value > trial.decision.target);
+	assert_non_null(strstr(trial.decision.why, "is above its target of"));
+}
+
+/* Ten seconds after a flood nothing is felt of it. */
+static void test_release(void **state)
+{
+	struct trial trial = calm(), before;
+
+	(void)state;
+	steps(&trial, 60);
+	before = trial;
+	flood(&trial);
+	steps(&trial, 1);
+	trial.signals = before.signals;
+	trial.signals.offered_pps = trial.signals.admitted_pps = 500;
+	trial.users[0].rate = 300;
+	trial.users[1].rate = 200;
+	trial.count = 2;
+	steps(&trial, 10);
+	assert_true(trial.decision.level_pps >= 600 && trial.decision.capacity_pps > 1000);
+	steps(&trial, 5);
+	assert_true(unlimited(&trial));
+}
+
+static void test_target(void **state)
+{
+	struct trial trial = calm();
+
+	(void)state;
+	trial.bounds.target_response_s = 0.5; /* a queue of 200 ms is what the operator bargained for */
+	steps(&trial, 60);
+	assert_true(fabs(trial.decision.target_response_s - 0.5) < 1e-9);
+	flood(&trial);
+	steps(&trial, 1);
+	assert_false(trial.decision.value > trial.decision.target);
+}
+
+static void test_overflows(void **state)
+{
+	struct trial trial = calm();
+
+	(void)state;
+	steps(&trial, 60);
+	trial.signals.offered_pps = trial.signals.admitted_pps = 2500;
+	trial.signals.overflows = 100; /* of 250 packets */
+	steps(&trial, 0.3);
+	assert_string_equal(trial.decision.signal, "overflows");
+	assert_true(trial.decision.capacity_pps < 2500);
+}
+
+/* Requests that nothing follows are told within two seconds, and their end; then it comes back by small steps. */
+static void test_fault(void **state)
+{
+	struct trial trial = calm();
+	double silent = 0;
+
+	(void)state;
+	steps(&trial, 60);
+	trial.signals.responses = 0;
+	trial.signals.response_p50_s = NAN;
+	do {
+		step(&trial);
+		silent += TICK_S;
+	} while (!trial.decision.fault_begins && silent < 5);
+	assert_true(silent > 1.85 && silent < 2.15);
+	assert_true(trial.decision.faulty);
+	assert_string_equal(trial.decision.signal, "replies");
+	assert_true(trial.decision.capacity_pps < 100); /* enough to see it come back */
+	steps(&trial, 20);
+	assert_true(trial.decision.faulty && !trial.decision.fault_begins);
+
+	trial.signals.responses = 5;
+	trial.signals.response_p50_s = 0.001;
+	step(&trial);
+	assert_true(trial.decision.fault_ends && !trial.decision.faulty);
+	for (int i = 0; i < 20; i++) {
+		trial.signals.admitted_pps = fmin(1000, trial.decision.capacity_pps);
+		trial.signals.requests = trial.signals.responses = (unsigned)(trial.signals.admitted_pps / 10) + 1;
+		step(&trial);
+		assert_true(trial.decision.capacity_pps <= trial.decision.capacity_before * 1.11);
+	}
+	assert_true(trial.decision.capacity_pps < 1000);
+	for (int i = 0; i < 150; i++) {
+		trial.signals.admitted_pps = fmin(1000, trial.decision.capacity_pps);
+		trial.signals.requests = trial.signals.responses = (unsigned)(trial.signals.admitted_pps / 10) + 1;
+		step(&trial);
+	}
+	assert_true(trial.decision.capacity_pps > 1000);
+}
+
+/* Syslog over UDP: nothing ever answers, by nature. Neither said nor unsaid is that a fault. */
+static void test_no_replies(void **state)
+{
+	(void)state;
+	for (int said = 0; said < 2; said++) {
+		struct trial trial = calm();
+		trial.bounds.replies = !said;
+		trial.signals.responses = 0;
+		trial.signals.unanswered = 100;
+		trial.signals.response_p50_s = trial.signals.response_p99_s = NAN;
+		for (int i = 0; i < 300; i++) {
+			step(&trial);
+			assert_false(trial.decision.faulty || trial.decision.fault_begins);
+			assert_true(unlimited(&trial));
+		}
+	}
+}
+
+static void test_no_traffic(void **state)
+{
+	struct trial trial = calm();
+
+	(void)state;
+	trial.signals = (struct controller_signals){.elapsed_s = TICK_S, .fresh = true, .response_p50_s = NAN};
+	trial.count = 0;
+	steps(&trial, 120);
+	assert_true(unlimited(&trial) && !trial.decision.faulty);
+
+	trial = calm();
+	steps(&trial, 60);
+	flood(&trial);
+	steps(&trial, 1);
+	trial.signals = (struct controller_signals){.elapsed_s = TICK_S, .fresh = true, .response_p50_s = NAN};
+	trial.count = 0;
+	steps(&trial, 30);
+	assert_true(trial.decision.level_pps >= trial.bounds.level_maximum);
+	assert_false(trial.decision.faulty);
+}
+
+/* F21: a starved daemon's samples are of another time. Terrible as they are, nothing is tightened; and after as long as
+ * the kernel itself would stand by old orders, they are let go. */
+static void test_f21_stale(void **state)
+{
+	struct trial trial = calm();
+
+	(void)state;
+	steps(&trial, 60);
+	double capacity = trial.decision.capacity_pps;
+	flood(&trial);
+	trial.signals.fresh = false;
+	trial.signals.elapsed_s = 2;
+	for (int i = 0; i < 10; i++) {
+		step(&trial);
+		assert_true(trial.decision.capacity_pps >= capacity);
+		assert_true(trial.decision.level_pps >= trial.bounds.level_maximum);
+		assert_string_equal(trial.decision.signal, "stale");
+	}
+
+	trial.signals.fresh = true;
+	trial.signals.elapsed_s = TICK_S;
+	steps(&trial, 1);
+	double level = trial.decision.level_pps;
+	capacity = trial.decision.capacity_pps;
+	assert_true(level < 600);
+	trial.signals.fresh = false;
+	steps(&trial, 29);
+	assert_true(trial.decision.level_pps >= level && trial.decision.level_pps <= level); /* held */
+	assert_true(trial.decision.capacity_pps >= capacity && trial.decision.capacity_pps <= capacity);
+	steps(&trial, 10);
+	assert_true(trial.decision.level_pps >= trial.bounds.level_maximum);
+	assert_true(trial.decision.capacity_pps > 5000);
+}
+
+/* F20, F24: a clock that stood still, ran back, or jumped. */
+static void test_f24_clock(void **state)
+{
+	static const double elapsed[] = {0, -1, NAN, 60, 1e300, INFINITY, -INFINITY};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(elapsed) / sizeof(elapsed[0]); i++) {
+		struct trial trial = calm();
+		steps(&trial, 60);
+		double capacity = trial.decision.capacity_pps;
+		flood(&trial);
+		trial.signals.elapsed_s = elapsed[i];
+		step(&trial);
+		assert_true(trial.decision.capacity_pps >= capacity);
+		assert_true(trial.decision.level_pps >= trial.bounds.level_maximum);
+	}
+}
+
+/* F24: measurements that stay the same for ever are believed, and say that all is well; or say that all is ill, and
+ * then the minimum is kept. */
+static void test_f24_frozen(void **state)
+{
+	struct trial trial = calm();
+
+	(void)state;
+	steps(&trial, 600);
+	assert_true(unlimited(&trial));
+	flood(&trial);
+	for (int i = 0; i < 6000; i++) {
+		step(&trial);
+		assert_true(trial.decision.level_pps >= 20 && trial.decision.capacity_pps >= 50);
+	}
+}
+
+static void test_f24_zero_and_missing(void **state)
+{
+	struct trial trial = calm();
+
+	(void)state;
+	steps(&trial, 60);
+	trial.signals = (struct controller_signals){.elapsed_s = TICK_S, .fresh = true};
+	steps(&trial, 60);
+	assert_true(trial.decision.level_pps >= trial.bounds.level_maximum);
+	trial.signals = (struct controller_signals){TICK_S, true, NAN, NAN, 0, 0, 0, NAN, NAN, NAN, NAN};
+	steps(&trial, 60);
+	assert_true(trial.decision.level_pps >= trial.bounds.level_maximum);
+	assert_true(trial.decision.capacity_pps >= 50);
+}
+
+static double junk(uint64_t *chance)
+{
+	static const double odd[] = {0,    -1,    NAN,   INFINITY, -INFINITY, 1e-300, 1e300,
+	                             1e18, -1e18, 0.001, 0.1,      1,         1000,   1e6};
+
+	*chance = *chance * UINT64_C(6364136223846793005) + 1442695040888963407;
+	return odd[(*chance >> 33) % (sizeof(odd) / sizeof(odd[0]))];
+}
+
+/* F24: whatever it is fed, it stays within bounds, moves by bounded steps, and finds its way back. */
+static void test_f24_absurd(void **state)
+{
+	struct trial trial = calm(), good = calm();
+	uint64_t chance = 3;
+
+	(void)state;
+	trial.bounds.capacity_maximum = 20000;
+	steps(&trial, 10);
+	for (int i = 0; i < 20000; i++) {
+		trial.signals = (struct controller_signals){
+			.elapsed_s = i % 3 ? TICK_S : junk(&chance),
+			.fresh = i % 5,
+			.offered_pps = junk(&chance),
+			.admitted_pps = junk(&chance),
+			.requests = (unsigned)(chance >> 40),
+			.responses = (unsigned)(chance >> 50),
+			.unanswered = (unsigned)(chance >> 60),
+			.response_p50_s = junk(&chance),
+			.response_p99_s = junk(&chance),
+			.overflows = junk(&chance),
+			.host_pressure = junk(&chance),
+		};
+		for (size_t k = 0; k < 4; k++)
+			trial.users[k] = (struct demand){
+				.rate = junk(&chance), .weight = (float)(k ? 1 : -1), .tenured = chance >> 63};
+		trial.count = (size_t)i % 5;
+		step(&trial);
+		assert_true(trial.decision.level_pps >= 20 && trial.decision.level_pps <= 5000);
+		assert_true(trial.decision.capacity_pps >= 50 && trial.decision.capacity_pps <= 20000);
+	}
+	trial.signals = good.signals;
+	memcpy(trial.users, good.users, sizeof(trial.users));
+	trial.count = 2;
+	steps(&trial, 60);
+	assert_true(trial.decision.level_pps >= 600);
+	assert_true(trial.decision.capacity_pps > 1000);
+}
+
+static void test_minimum_above_maximum(void **state)
+{
+	struct trial trial = calm();
+
+	(void)state;
+	trial.bounds.level_minimum = 700;
+	trial.bounds.level_maximum = 30;
+	trial.bounds.capacity_minimum = 800;
+	trial.bounds.capacity_maximum = 200;
+	steps(&trial, 10);
+	assert_true(trial.decision.level_pps >= 700 && trial.decision.level_pps <= 700);
+	assert_true(trial.decision.capacity_pps >= 800 && trial.decision.capacity_pps <= 800);
+}
+
+/* Newcomers are so many that a fair share for all would cut into those who have been there for long. */
+static void test_tenured(void **state)
+{
+	struct trial trial = calm();
+
+	(void)state;
+	trial.users[0].tenured = trial.users[1].tenured = 1;
+	steps(&trial, 60);
+	flood(&trial);
+	trial.users[2] =
+		(struct demand){.rate = 4000, .weight = 400, .users = 400}; /* 400 users of 10 packets a second */
+	steps(&trial, 0.5);
+	assert_true(trial.decision.level_pps >= 600);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_calm),       cmocka_unit_test(test_flood),
+		cmocka_unit_test(test_release),    cmocka_unit_test(test_target),
+		cmocka_unit_test(test_overflows),  cmocka_unit_test(test_fault),
+		cmocka_unit_test(test_no_replies), cmocka_unit_test(test_no_traffic),
+		cmocka_unit_test(test_f21_stale),  cmocka_unit_test(test_f24_clock),
+		cmocka_unit_test(test_f24_frozen), cmocka_unit_test(test_f24_zero_and_missing),
+		cmocka_unit_test(test_f24_absurd), cmocka_unit_test(test_minimum_above_maximum),
+		cmocka_unit_test(test_tenured),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
