@@ -67,7 +67,7 @@ hot() {
 	sleep 12 # a service that is new has no past to be held against
 	assert hot '[]'
 
-	send --port 53 --sources 198.51.100.7/32 --users 1 --rate 4000
+	send --port 53 --sources 198.51.100.7/32 --users 1 --rate 3000
 	until_true 5 told hotspot_begin dns '"198.51.100.7"'
 	assert hot '[["dns", "198.51.100.7"]]'
 	run -0 curl -sS --unix-socket "$SPILLWAY_SOCKET" http://localhost/metrics
@@ -86,7 +86,7 @@ hot() {
 	stop_last
 	until_true 10 told hotspot_end game '"198.51.100.8"'
 
-	send --port 53 --sources 203.0.113.0/24 --users 200 --rate 4000
+	send --port 53 --sources 203.0.113.0/24 --users 200 --rate 3000
 	until_true 5 told hotspot_begin dns '"203.0.113.0/24"'
 	assert hot '[["dns", "203.0.113.0/24"]]'
 	stop_last
