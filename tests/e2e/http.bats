@@ -255,6 +255,29 @@ until_true() {
 	assert_equal "$(stat -c %a "$SPILLWAY_SOCKET")" 660
 }
 
+@test "events over TCP: a stream for who may read, and its place is free when the reader has gone" {
+	config 127.0.0.1:9469
+	start
+	readers() { [ "$(get /metrics | awk '$1 == "spillway_event_readers" {print $2}')" = "$1" ]; }
+	nsenter --net="/run/netns/$NS" curl -sSN --max-time 30 -D "$DIR/head" 'http://127.0.0.1:9469/api/v1/events?service=dns' >"$DIR/stream" 3>&- &
+	flooding=$!
+	until_true readers 1
+	"$SPILLWAY" set web level=50
+	"$SPILLWAY" set dns level=50
+	until_true grep -q '^data: ' "$DIR/stream"
+	assert_equal "$(sed -n 's/^data: //p' "$DIR/stream" | jq -c '[.event, .service]')" '["override","dns"]'
+	grep -qi '^content-type: text/event-stream' "$DIR/head"
+	grep -qi '^cache-control: no-store' "$DIR/head"
+	kill "$flooding"
+	flooding=
+	until_true readers 0
+	assert_equal "$(code /api/v1/events -d '{}')" 405
+	assert_equal "$(code /api/v1/events -H 'Host: elsewhere.example')" 403
+	assert_equal "$(code /api/v1/events -I)" 200
+	assert_equal "$(code '/api/v1/events?service=nosuch')" 404
+	assert_equal "$(code '/api/v1/events?recent=all')" 400
+}
+
 @test "HEAD is GET without the body, and the connection is good for more" {
 	config 127.0.0.1:9469
 	start

@@ -245,7 +245,7 @@ static bool rule_capacity(const struct hotspot_settings *settings, const struct 
                           struct words *words)
 {
 	(void)settings;
-	if (!(heat->limit_pps > 0) || heat->pps < share * heat->limit_pps)
+	if (!(heat->limit_pps > 0) || heat->pps < fmax(share, HOTSPOT_END_CAPACITY) * heat->limit_pps)
 		return false;
 	if (words)
 		say_times(words, heat->pps, heat->limit_pps, "its capacity of");

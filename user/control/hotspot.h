@@ -28,6 +28,7 @@
 
 #define HOTSPOT_HOLD_S       2.0
 #define HOTSPOT_END_SHARE    0.6
+#define HOTSPOT_END_CAPACITY 0.9 /* the same of a capacity, which may be well used */
 #define HOTSPOT_LEARN_S      10.0
 #define HOTSPOT_USUAL_S      300.0   /* time constant of the usual */
 #define HOTSPOT_USUAL_HOT_S  21600.0 /* of what is hot: an attack of an hour does not become usual */
