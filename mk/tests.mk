@@ -12,7 +12,10 @@ FOREIGN := $O/tools/bench/receivers.bpf.o
 tests: unit-tests packet-tests $(LOAD) $(BACKEND) $(FOREIGN) $(FUZZER) $(FUZZ_SEEDS) $(READINGS) ## build the test programs
 unit-tests: $(UNIT_TESTS)
 packet-tests: $(PACKET_TESTS)
-tests-parts: $(FOREIGN) $(READINGS)
+tests-parts: $(FOREIGN) $(READINGS) $(if $(COVERAGE),$O/bpf_counters.so)
+
+$O/bpf_counters.so: tests/bpf_counters.c | $O/
+	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(filter-out $(SANITIZE),$(CFLAGS)) -shared -fPIC $< -o $@
 
 $O/tests/unit/traffic_test: $(TRAFFIC_PURE)
 

@@ -216,6 +216,13 @@ features() {
 	assert_equal "$(received)" 300
 }
 
+@test "what was is in the history" {
+	sleep 1.5
+	inside spillway history --service web --from -2h --format chart
+	run inside spillway forecast --service web --horizon 14d
+	assert_output --partial "history"
+}
+
 @test "stopped, it sheds on; started again, it goes on" {
 	inside systemctl stop spillway
 	attached
