@@ -88,6 +88,10 @@ agrees() {
 	near "$(number "$1" response_milliseconds."$2")" "$theirs" 10
 }
 
+said() {
+	grep -qF "$1" "$DIR/log"
+}
+
 links() {
 	local pin
 	for pin in "$SPILLWAY_PINS"/response_link_* "$SPILLWAY_PINS"/drop_link_seen; do
@@ -133,11 +137,15 @@ links() {
 	assert [ "$took" -ge 1500000 ]
 	assert [ "$took" -le 3000000 ] # 1.5 s and a tick, on a machine that has nothing else to do
 	assert_equal "$(metric 'spillway_response_seconds_count{service="web"}')" 50
+	until_true 5 said 'service web: it has stopped answering'
+	until_true 5 said 'service dns: it has stopped answering'
 	wait "$asking"
 	# It goes on, and answers again.
 	kill -CONT "$server"
 	until_true 10 listens
 	ask 1 >"$DIR/clients"
+	until_true 5 said 'service web: it answers again'
+	until_true 5 said 'service dns: it answers again'
 	at_least 'spillway_response_seconds_count{service="web"}' 100
 	at_least 'spillway_response_seconds_count{service="dns"}' 100
 }

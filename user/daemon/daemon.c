@@ -19,6 +19,7 @@
 #include "daemon/lists.h"
 #include "daemon/recorder.h"
 #include "daemon/server.h"
+#include "daemon/silences.h"
 #include "daemon/telling.h"
 #include "datapath/image.h"
 #include "datapath/lists.h"
@@ -289,6 +290,7 @@ static void on_tick(evutil_socket_t fd, short what, void *argument)
 	heat_tick(daemon->heat);
 	signals_tick(daemon->signals, now_s);
 	adaptive_tick(daemon->adaptive, now_s);
+	silences_tick(daemon->silences, now_s);
 	recorder_tick(daemon->recorder);
 	adaptive_tick_ends(daemon->adaptive, daemon_clock_s());
 	if (daemon->aged_s && now_s - daemon->aged_s < DATAPATH_AGE_S)
@@ -355,6 +357,8 @@ static int open_datapath(struct daemon *daemon, struct error *err)
 		failure = observer_new(&daemon->observer, daemon->datapath, err);
 	if (!failure)
 		failure = heat_new(&daemon->heat, daemon, err);
+	if (!failure)
+		failure = silences_new(&daemon->silences, daemon, err);
 	return failure ? failure : adaptive_new(&daemon->adaptive, daemon, err);
 }
 
@@ -489,6 +493,7 @@ int daemon_run(const struct daemon_options *options)
 		log_error("%s", err.text);
 
 	heat_free(daemon.heat);
+	silences_free(daemon.silences);
 	adaptive_free(daemon.adaptive);
 	observer_free(daemon.observer);
 	signals_free(daemon.signals);

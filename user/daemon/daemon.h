@@ -41,6 +41,7 @@ struct daemon {
 	struct observer *observer;
 	struct signals *signals;
 	struct adaptive *adaptive;
+	struct silences *silences;
 	struct heat *heat;
 	struct events *events; /* there before anything that tells, and after it */
 	struct event_base *loop;
