@@ -121,6 +121,31 @@ other_config() {
 	unload
 }
 
+@test "a newer daemon takes over from one that runs: nothing goes unjudged, no counter goes back" {
+	start --detach-on-exit
+	before=$(received)
+	flood $((${UPGRADES:-5} + 3))
+	local last=$before now old
+	for _ in $(seq "${UPGRADES:-5}"); do
+		old=$daemon
+		launch "$SPILLWAY" run --config "$CONFIG" --takeover
+		within 10 ended "$old"
+		wait "$old"
+		within 10 answers
+		attached
+		now=$(received)
+		assert [ "$now" -gt "$last" ]
+		last=$now
+	done
+	flood_ended
+	assert_all_judged
+	echo "services: [" >"$CONFIG"
+	run -4 "$SPILLWAY" run --config "$CONFIG" --takeover
+	answers
+	config >"$CONFIG"
+	unload
+}
+
 @test "F07: a control group that is too small for the table: both figures are said, and nothing is attached" {
 	mkdir "$group" 2>/dev/null || skip "no memory control group of version 1 on this host"
 	echo $((64 << 20)) >"$group/memory.limit_in_bytes"

@@ -27,9 +27,8 @@ static void put(const char *name, const char *text)
 		*slash = '/';
 	}
 	FILE *file = fopen(path, "w");
-	assert_non_null(file);
-	fputs(text, file);
-	fclose(file);
+	if (!file || fputs(text, file) == EOF || fclose(file) == EOF)
+		fail_msg("%s: cannot write", path);
 }
 
 static uint64_t allowed(const char *groups)

@@ -334,6 +334,24 @@ static void announce(const struct daemon *daemon)
 	sd_notify(0, "READY=1");
 }
 
+#define WAY_PAUSE_NS 20000000L
+#define WAY_TRIES    500 /* ten seconds */
+
+/* Opens the data path; from another daemon, where it is asked to make way. Meanwhile the kernel goes on by the pins. */
+static int take_datapath(struct daemon *daemon, const struct datapath_options *options, struct error *err)
+{
+	int failure = datapath_open(&daemon->datapath, options, err);
+
+	if (failure != -EBUSY || !daemon->options.make_way)
+		return failure;
+	daemon->options.make_way(daemon->options.socket);
+	for (int try = 0; failure == -EBUSY && try < WAY_TRIES; try++) {
+		nanosleep(&(struct timespec){.tv_nsec = WAY_PAUSE_NS}, NULL);
+		failure = datapath_open(&daemon->datapath, options, err);
+	}
+	return failure;
+}
+
 static int open_datapath(struct daemon *daemon, struct error *err)
 {
 	struct datapath_options options = {.pins = daemon->options.pins,
@@ -342,7 +360,7 @@ static int open_datapath(struct daemon *daemon, struct error *err)
 	                                   .features = image_features(daemon->config),
 	                                   .allow_generic = daemon->config->allow_generic};
 
-	int failure = datapath_open(&daemon->datapath, &options, err);
+	int failure = take_datapath(daemon, &options, err);
 	if (!failure)
 		failure = lists_file(daemon->datapath, &daemon->config->lists, err);
 	if (!failure)
@@ -499,7 +517,7 @@ int daemon_run(const struct daemon_options *options)
 	signals_free(daemon.signals);
 	bool opened = daemon.datapath != NULL;
 	datapath_close(daemon.datapath);
-	if (opened && (!kept || (!failure && options->detach_on_exit))) {
+	if (opened && (!kept || (!failure && daemon.options.detach_on_exit))) {
 		if (datapath_unload(options->pins, &err) < 0)
 			log_error("%s", err.text);
 	} else if (!failure) {

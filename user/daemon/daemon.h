@@ -21,6 +21,8 @@ struct daemon_options {
 	const char *pins;
 	bool observe;        /* drop nothing, whatever the file says */
 	bool detach_on_exit; /* else shedding goes on without the daemon */
+	/* Asks whoever has the pins to go, once the configuration has been read; NULL: who is there stays. */
+	void (*make_way)(const char *socket);
 };
 
 /* What `spillway set` changed, until it lapses. */

@@ -316,8 +316,14 @@ static void stop_now(struct evhttp_request *request, void *argument)
 
 static void on_stop(struct evhttp_request *request, void *argument)
 {
+	struct server *server = argument;
+
 	if (!is_post(request))
 		return;
+	json_t *wish = posted(request);
+	if (json_is_true(json_object_get(wish, "takeover")))
+		server->daemon->options.detach_on_exit = false;
+	json_decref(wish);
 	evhttp_request_set_on_complete_cb(request, stop_now, argument); /* whoever asked has the answer first */
 	http_reply_json(request, 200, json_pack("{s:b}", "stopping", 1));
 }

@@ -2,12 +2,13 @@
 #include <errno.h>
 
 #include "daemon/daemon.h"
+#include "verbs/ask.h"
 #include "verbs/options.h"
 #include "verbs/verbs.h"
 
 static const char help[] =
-	"usage: spillway run [--config F] [--interface I] [--observe] [--detach-on-exit]\n"
-	"                    [--socket PATH] [--pins DIR]\n\n"
+	"usage: spillway run [--config F] [--interface I] [--observe] [--takeover]\n"
+	"                    [--detach-on-exit] [--socket PATH] [--pins DIR]\n\n"
 	"Attaches to the interfaces, applies the configuration and stays in the foreground. An earlier daemon's "
 	"pinned\n"
 	"state is adopted with its counters and users. SIGHUP reloads; SIGTERM and SIGINT stop the daemon, and "
@@ -16,16 +17,29 @@ static const char help[] =
 	"  --config F        the configuration (YAML); without one everything is counted as 'other'\n"
 	"  --interface I     this interface in place of the file's\n"
 	"  --observe         decide and count everything, drop nothing\n"
+	"  --takeover        a daemon that runs already is asked to go, once the configuration has been read\n"
 	"  --detach-on-exit  detach and unpin everything when the daemon stops\n"
 	"  --socket PATH     the control socket (SPILLWAY_SOCKET; /run/spillway/spillway.sock)\n"
 	"  --pins DIR        where kernel state is pinned (SPILLWAY_PINS; /sys/fs/bpf/spillway)\n";
 
+/* What goes wrong shows in that the pins stay taken. */
+static void make_way(const char *socket)
+{
+	json_t *wish = json_pack("{s:b}", "takeover", 1), *answer = NULL;
+	struct error err;
+
+	ask_quietly(socket, "/api/v1/stop", wish, &answer, &err);
+	json_decref(wish);
+	json_decref(answer);
+}
+
 int verb_run(int argc, char **argv)
 {
-	enum { CONFIG = 1, INTERFACE, OBSERVE, DETACH };
+	enum { CONFIG = 1, INTERFACE, OBSERVE, TAKEOVER, DETACH };
 	static const struct option options[] = {{"config", required_argument, NULL, CONFIG},
 	                                        {"interface", required_argument, NULL, INTERFACE},
 	                                        {"observe", no_argument, NULL, OBSERVE},
+	                                        {"takeover", no_argument, NULL, TAKEOVER},
 	                                        {"detach-on-exit", no_argument, NULL, DETACH},
 	                                        COMMON_OPTIONS,
 	                                        {NULL, 0, NULL, 0}};
@@ -40,6 +54,8 @@ int verb_run(int argc, char **argv)
 			daemon.interface = optarg;
 		else if (option == OBSERVE)
 			daemon.observe = true;
+		else if (option == TAKEOVER)
+			daemon.make_way = make_way;
 		else if (option == DETACH)
 			daemon.detach_on_exit = true;
 		else
