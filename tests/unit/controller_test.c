@@ -56,7 +56,7 @@ static void step(struct trial *trial)
 
 static void steps(struct trial *trial, double seconds)
 {
-	for (double at = 0; at < seconds; at += TICK_S)
+	for (int left = (int)(seconds / TICK_S + 0.5); left > 0; left--)
 		step(trial);
 }
 

@@ -16,9 +16,10 @@ void agenda_plan(struct agenda *agenda, struct event event)
 {
 	if (agenda->count == agenda->room) {
 		agenda->room = agenda->room ? 2 * agenda->room : 1024;
-		agenda->events = realloc(agenda->events, agenda->room * sizeof(*agenda->events));
-		if (!agenda->events)
+		struct event *events = realloc(agenda->events, agenda->room * sizeof(*events));
+		if (!events)
 			abort();
+		agenda->events = events;
 	}
 	event.order = agenda->planned++;
 	size_t at = agenda->count++;

@@ -41,7 +41,7 @@ double responses_quantile(const struct responses *responses, double share)
 
 void host_open(struct host *host, const struct scenario *scenario)
 {
-	size_t count = 0;
+	size_t count = 1; /* one more than there are: none is no size to allocate */
 
 	*host = (struct host){.level_pps = INFINITY, .capacity_pps = INFINITY, .burst_s = scenario->burst_s};
 	for (size_t i = 0; i < scenario->crowd_count; i++)

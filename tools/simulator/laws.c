@@ -4,6 +4,8 @@
 #include <math.h>
 #include <stddef.h>
 
+#include "control/knee.h"
+
 /* Netflix's Gradient2 on a rate: the ratio of what the response may be to what it is, with room for a queue. */
 static double law_gradient(struct capacity *capacity, const struct capacity_view *view)
 {

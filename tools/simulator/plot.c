@@ -144,12 +144,13 @@ static void plot_panel(FILE *file, const struct record *record, const struct pan
 	double most = ceiling(record, panel), y = top + 12;
 
 	plot_grid(file, panel, top, most);
-	for (const struct line *line = panel->lines; line < panel->lines + 3 && line->name; line++, y += 18) {
+	for (const struct line *line = panel->lines; line < panel->lines + 3 && line->name; line++) {
 		plot_line(file, record, line, top, most);
 		fprintf(file,
 		        "<path d='M%g %gh18' stroke='%s' stroke-width='3'/><text x='%g' y='%g' "
 		        "class='axis'>%s</text>\n",
 		        WIDTH - RIGHT + 14, y, line->colour, WIDTH - RIGHT + 38, y + 4, line->name);
+		y += 18;
 	}
 }
 
@@ -167,7 +168,8 @@ static void plot_times(FILE *file, const struct record *record, double y)
 
 int plot_write(const struct record *record, const char *path, struct error *err)
 {
-	double height = TOP + PANELS * (PANEL + GAP) + 10;
+	size_t count = PANELS;
+	double bottom = TOP + (double)count * (PANEL + GAP);
 	_cleanup_fclose_ FILE *file = fopen(path, "we");
 
 	if (!file)
@@ -177,10 +179,10 @@ int plot_write(const struct record *record, const char *path, struct error *err)
 	        "<style>.grid{stroke:#ddd}.axis{font-size:11px;fill:#555}.title{font-size:12px;fill:#222}</style>\n"
 	        "<rect width='100%%' height='100%%' fill='#fff'/>\n"
 	        "<text x='%g' y='22' font-size='15' fill='#111'>%s</text>\n",
-	        WIDTH, height, LEFT, record->scenario->name);
+	        WIDTH, bottom + 10, LEFT, record->scenario->name);
 	for (size_t i = 0; i < PANELS; i++)
 		plot_panel(file, record, &panels[i], TOP + (double)i * (PANEL + GAP));
-	plot_times(file, record, TOP + PANELS * (PANEL + GAP) - GAP + 18);
+	plot_times(file, record, bottom - GAP + 18);
 	fputs("</svg>\n", file);
 	return ferror(file) ? error_set(err, -EIO, "%s: could not be written", path) : 0;
 }

@@ -129,17 +129,20 @@ static int read_list(const struct source *source, const yaml_node_t *node, const
 {
 	if (node->type != YAML_SEQUENCE_NODE)
 		return fault(source, node, "expected a list", field->name);
-	size_t *count = (size_t *)(void *)((char *)target + field->count);
+	size_t count;
+
+	memcpy(&count, (char *)target + field->count, sizeof(count));
 	const yaml_node_item_t *end = node->data.sequence.items.top;
 	for (const yaml_node_item_t *item = node->data.sequence.items.start; item < end; item++) {
-		if (*count == field->most)
+		if (count == field->most)
 			return fault(source, node, "more than there is room for", field->name);
-		char *entry = (char *)target + field->offset + *count * field->size;
+		char *entry = (char *)target + field->offset + count * field->size;
 		memcpy(entry, field->initial, field->size);
-		(*count)++;
+		count++;
 		if (read_mapping(source, yaml_document_get_node(source->document, *item), field, entry) < 0)
 			return -EINVAL;
 	}
+	memcpy((char *)target + field->count, &count, sizeof(count));
 	return 0;
 }
 

@@ -60,9 +60,10 @@ static uint32_t request_new(struct world *world)
 	}
 	if (world->request_count == world->request_room) {
 		world->request_room = world->request_room ? 2 * world->request_room : 4096;
-		world->requests = realloc(world->requests, world->request_room * sizeof(*world->requests));
-		if (!world->requests)
+		struct request *requests = realloc(world->requests, world->request_room * sizeof(*requests));
+		if (!requests)
 			abort();
+		world->requests = requests;
 	}
 	return world->request_count++;
 }

@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "control/knee.h"
+
 /* What is learnt. */
 #define WINDOW_S        30.0 /* of the best response: it is forgotten after CAPACITY_WINDOWS of them */
 #define SAMPLES_ENOUGH  10.0 /* answers that the smoothed response rests on, before it means anything */
@@ -19,18 +21,20 @@
 #define HEADROOM        3.0   /* above what is proven, that nothing needs to be proven for */
 
 /* What is wrong. */
-#define LOSS_MUCH     0.01
-#define LOSSLESS      0.95 /* of what gets done leaves a queue room to drain */
-#define LOSS_LATE_S   2.0  /* after a cut, what stays unanswered is from before it */
-#define PRESSURE_MUCH 0.95
-#define PATIENCE_S    0.5 /* with a strain that is not severe, before an overload begins */
-#define SEVERE        4.0 /* times the target: no chance, a queue */
-#define UNPROVEN      1.3 /* times what is proven: there a strain is no chance either */
+#define LOSS_MUCH        0.01
+#define LOSSLESS         0.95 /* of what gets done leaves a queue room to drain */
+#define LOSSLESS_RISES   0.1  /* a second; twice as fast after so long: */
+#define LOSSLESS_HASTE_S 3.0
+#define LOSS_LATE_S      2.0 /* after a cut, what stays unanswered is from before it */
+#define PRESSURE_MUCH    0.95
+#define PATIENCE_S       0.5 /* with a strain that is not severe, before an overload begins */
+#define SEVERE           4.0 /* times the target: no chance, a queue */
+#define UNPROVEN         1.3 /* times what is proven: there a strain is no chance either */
 
 /* How far the law may go. */
 #define TESTED          0.8 /* of the capacity must be used, to say that it goes well */
-#define FLOOR_S         3.0 /* of strain at a proven rate disprove it, */
-#define FLOOR_UNDONE    0.8 /* or a third of that where only so much of it gets done */
+#define FLOOR_S         3.0 /* of strain at a proven rate disprove it; a sixth of that where it does not get done */
+#define FLOOR_UNDONE    0.8 /* of it */
 #define FLOOR_SINKS     0.7 /* a second, then */
 #define TRIAL_SHARE     0.75
 #define TRIAL_S         1.0
@@ -45,29 +49,6 @@
 #define STEP_DOWN       0.25
 #define STEP_UP         1.25
 #define RETURN_UP       1.1
-
-/* The law. */
-#define CUT                 0.7
-#define ALARMS              9    /* steps of a severe strain that count, near the knee; */
-#define ALARM_GROWS         3    /* so many times where a backlog grows */
-#define DRAINED_S           1.0  /* after which a backlog should be worked off */
-#define DRAIN_LEAST         0.3  /* of the knee is let in all the while */
-#define CUT_STEADY          0.95 /* where the backlog is neither more nor less */
-#define SLOW_S              1.0
-#define KNEE_SEEN           6 /* figures that any strain gives; beyond those, only one with a backlog */
-#define KNEE_LEARNS         0.3
-#define KNEE_SHARE          0.9
-#define KNEE_NEAR           0.93
-#define KNEE_TRUSTED_S      5.0  /* of calm make it worth while to try beyond it: twice as long each time that fails, */
-#define KNEE_TRUSTED_MOST_S 40.0 /* up to so long; until */
-#define KNEE_GONE           1.25 /* times the knee went well, */
-#define KNEE_GONE_S         1.0  /* for so long */
-#define FLOOR_KNEE          0.75 /* of the knee leaves room to drain */
-#define FAR_BELOW           0.4  /* of the target: there it rises faster */
-#define USED                0.85 /* of the capacity must be used before more is tried */
-#define SETTLES             0.8  /* of the target, on average */
-#define GAIN                0.1  /* a second */
-#define CALM_DOUBLES_S      3.0  /* the speed at which it rises */
 
 static double known_or(double value, double otherwise)
 {
@@ -198,92 +179,6 @@ static double loss_of(const struct capacity *capacity, const struct capacity_sam
 	return loss;
 }
 
-static double strain_of(const struct capacity_view *view)
-{
-	return known_or(view->response_s / view->target_s, 0);
-}
-
-static bool strain_is_severe(const struct capacity_view *view, bool new)
-{
-	double strain = strain_of(view);
-
-	if (strain > SEVERE || view->loss > LOSS_MUCH)
-		return true;
-	return new && strain > 1 && view->proven_pps > 0 &&
-	       view->admitted_pps > UNPROVEN *fmax(view->proven_pps, PROVEN_LEAST);
-}
-
-/* The law -------------------------------------------------------------------------------------------------------- */
-
-enum { MEMORY_SLOW, MEMORY_KNEE, MEMORY_DRAINING, MEMORY_ALARMS, MEMORY_TRUST, MEMORY_SEEN };
-
-/* The first figure, of a moment of change, may be far off. */
-static void knee_learn(double *knee, double *seen, const struct capacity_view *view)
-{
-	double known = view->proven_pps > 0 ? fmin(view->done_pps, 2 * view->proven_pps) : view->done_pps;
-
-	*seen = *knee > 0 ? *seen + 1 : 1;
-	if (*knee > 0)
-		*knee += fmax(1 / *seen, KNEE_LEARNS) * (view->done_pps - *knee);
-	else
-		*knee = fmax(known, view->proven_pps);
-}
-
-/* Beyond some times its target the response says that a queue stands: the capacity is cut each step, and what the
- * service gets done while it has a backlog is its knee. Once the queue is drained the capacity goes straight back to
- * just below the knee (as CUBIC does, RFC 9438 section 4), and from there on slowly after the response of the last
- * second or so: up the faster, the longer nothing was wrong. A response that varies by chance moves it by a percent. */
-double capacity_law_knee(struct capacity *capacity, const struct capacity_view *view)
-{
-	double *slow = &capacity->memory[MEMORY_SLOW], *knee = &capacity->memory[MEMORY_KNEE];
-	double *draining = &capacity->memory[MEMORY_DRAINING], *alarms = &capacity->memory[MEMORY_ALARMS];
-	double *trust = &capacity->memory[MEMORY_TRUST], *seen = &capacity->memory[MEMORY_SEEN];
-	double strain = strain_of(view);
-	bool severe = strain_is_severe(view, *knee <= 0);
-
-	/* Below a knee that is known, a queue that a burst has made drains by itself: it takes one that grows, or
-	 * stays. */
-	*alarms = !severe ? 0 : *alarms + (view->backlog < 1 ? ALARM_GROWS : 1);
-	if (*knee > 0 && *draining <= 0 && view->loss <= LOSS_MUCH && *alarms < ALARMS)
-		severe = false;
-
-	*slow = *slow > 0 ? *slow + (1 - exp(-view->elapsed_s / SLOW_S)) * (strain - *slow) : strain;
-	bool backlog = view->backlog < 1 || view->backlog > 1; /* else done is what is let in */
-	if ((severe || (strain > 1 && *draining > 0)) && view->done_pps > 0 &&
-	    (backlog || *knee <= 0 || *seen < KNEE_SEEN))
-		knee_learn(knee, seen, view);
-	if (severe && *draining <= 0) /* a knee that is met again is trusted longer */
-		*trust = fmax(fmin(2 * *trust, KNEE_TRUSTED_MOST_S), KNEE_TRUSTED_S);
-	*draining = severe || (*draining > 0 && strain > 1);
-	if (*draining > 0) {
-		*slow = strain;
-		if (capacity->strained_s > PATIENCE_S)
-			capacity->floor_pps = fmin(capacity->floor_pps, FLOOR_KNEE * *knee);
-		double most = fmin(capacity->pps, fmax(view->proven_pps, view->done_pps));
-		if (view->loss > LOSS_MUCH || view->backlog < 1)
-			return most * CUT;
-		if (view->backlog <= 1)
-			return most * CUT_STEADY;
-		double drain = 1 - (view->response_s - view->target_s) / DRAINED_S;
-		return fmin(capacity->pps, *knee * fmax(drain, DRAIN_LEAST));
-	}
-	if (capacity->pps < KNEE_SHARE * *knee)
-		return fmin(capacity->pps * STEP_UP, KNEE_SHARE * *knee);
-	double error = fmax(fmin(SETTLES - *slow, 0.5), -SEVERE), haste = 1;
-	if (error > 0) {
-		bool near = capacity->pps > KNEE_NEAR * *knee;
-		double calm = near ? fmax(view->calm_s - *trust, 0) : view->calm_s;
-		if (view->admitted_pps < USED * capacity->pps)
-			return capacity->pps;
-		if (!(near && calm <= 0) && *slow < FAR_BELOW && capacity->pps < KNEE_SHARE * view->proven_pps)
-			return capacity->pps * RETURN_UP; /* it went well before */
-		haste = near && calm <= 0 ? 0.25 : 1 + calm / (*slow < FAR_BELOW ? CALM_DOUBLES_S / 3 : CALM_DOUBLES_S);
-	}
-	if (capacity->pps > KNEE_GONE * *knee && view->calm_s > KNEE_GONE_S)
-		*knee = *trust = 0;
-	return capacity->pps * (1 + fmin(error * haste * GAIN * view->elapsed_s, STEP_UP - 1));
-}
-
 /* When the law is asked ------------------------------------------------------------------------------------------ */
 
 void capacity_init(struct capacity *capacity)
@@ -360,12 +255,12 @@ static double wanted_by_loss(const struct capacity *capacity, const struct capac
 {
 	if (view->loss > LOSS_MUCH)
 		return fmin(capacity->pps, view->done_pps) * LOSSLESS;
-	return capacity->pps * (1 + GAIN * view->elapsed_s * (1 + view->calm_s / CALM_DOUBLES_S));
+	return capacity->pps * (1 + LOSSLESS_RISES * view->elapsed_s * (1 + view->calm_s / LOSSLESS_HASTE_S));
 }
 
 static double wanted_in_overload(struct capacity *capacity, const struct capacity_view *view, bool strained)
 {
-	double before = capacity->pps, wanted = before;
+	double before = capacity->pps, wanted;
 
 	if (!strained && before < capacity->returning_pps && view->offered_pps > TESTED * before)
 		return before * RETURN_UP;
@@ -383,7 +278,7 @@ static double wanted_in_overload(struct capacity *capacity, const struct capacit
 static void capacity_decide(struct capacity *capacity, const struct capacity_view *view, bool strained)
 {
 	double wanted = capacity->pps;
-	bool severe = strain_is_severe(view, true);
+	bool severe = view->severe || (view->unproven && view->strain > 1);
 	bool free = !strained && view->offered_pps <= capacity->pps;
 
 	capacity->free_s = free ? capacity->free_s + view->elapsed_s : 0;
@@ -429,7 +324,11 @@ void capacity_step(struct capacity *capacity, const struct capacity_limits *limi
 	if (!answers && sample->host_pressure > PRESSURE_MUCH)
 		view.loss = fmax(view.loss, sample->host_pressure - PRESSURE_MUCH);
 	view.done_pps = answers ? done / sample->elapsed_s : view.admitted_pps * (1 - view.loss);
-	bool strained = strain_of(&view) > 1 || view.loss > LOSS_MUCH;
+	view.strain = known_or(view.response_s / view.target_s, 0);
+	view.lossy = view.loss > LOSS_MUCH;
+	view.severe = view.strain > SEVERE || view.lossy;
+	view.unproven = view.proven_pps > 0 && view.admitted_pps > UNPROVEN * fmax(view.proven_pps, PROVEN_LEAST);
+	bool strained = view.strain > 1 || view.lossy;
 
 	learn_best(capacity, sample->elapsed_s);
 	learn_proven(capacity, sample, !strained && (answers || sample->overflows >= 0));
@@ -445,13 +344,12 @@ void capacity_step(struct capacity *capacity, const struct capacity_limits *limi
 			: INFINITY;
 	capacity->pps = fmax(fmin(fmin(capacity->pps, standing), limits->maximum_pps), limits->minimum_pps);
 	capacity->cut_s = capacity->pps < before ? 0 : capacity->cut_s + sample->elapsed_s;
-	bool lossy = view.loss > LOSS_MUCH;
 	*out = (struct capacity_verdict){
-		.signal = lossy     ? "overflows"
-	                  : answers ? "response"
-	                            : "none",
-		.value = lossy ? view.loss : view.response_s,
-		.target = lossy ? LOSS_MUCH : view.target_s,
+		.signal = view.lossy ? "overflows"
+	                  : answers  ? "response"
+	                             : "none",
+		.value = view.lossy ? view.loss : view.response_s,
+		.target = view.lossy ? LOSS_MUCH : view.target_s,
 		.best_s = best_s,
 		.target_s = view.target_s,
 		.strained = strained,

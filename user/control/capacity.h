@@ -41,6 +41,10 @@ struct capacity_view {
 	double backlog; /* what gets done to what is let in, over a moment: below 1 a backlog grows, above it shrinks */
 	double unanswered; /* the share of requests that stayed without a reply, from before the last cut or not */
 	double calm_s;     /* how long nothing has been wrong */
+	double strain;     /* response_s to target_s; 0: not known */
+	bool lossy;        /* the loss is more than chance */
+	bool severe;       /* lossy, or strained so that a queue must stand */
+	bool unproven;     /* more is let in than ever went well: any strain is one */
 };
 
 struct capacity;
@@ -89,9 +93,6 @@ struct capacity_verdict {
 	bool strained;
 	bool excused; /* the target is one that shedding cannot reach */
 };
-
-/* The law that Spillway uses: how it was chosen is in ARCHITECTURE.md. */
-capacity_law capacity_law_knee;
 
 void capacity_init(struct capacity *capacity);
 
