@@ -10,6 +10,7 @@
 #include "observe/history_file.h"
 
 #define END_WAIT_S       5
+#define RETRY_S          2          /* while something is wrong */
 #define BATCH_BYTES_MOST (4U << 20) /* of records in one transaction */
 #define LEAP_S           120        /* by which a minute may be later than the one before, as far as ages go */
 #define HURRY_BYTES      (1U << 20) /* queued: the batch begins before its time */
@@ -389,6 +390,8 @@ static void shorten_queue(struct history *history, const struct record *written,
 	history->first = end->next;
 	end->next = NULL;
 	history->status.batches++;
+	history->status.state = HISTORY_WRITING;
+	history->status.why[0] = '\0';
 	if (took_s > history->status.slowest_s)
 		history->status.slowest_s = took_s;
 	pthread_mutex_unlock(&history->mutex);
@@ -439,7 +442,7 @@ static void *write_on(void *argument)
 		pthread_mutex_lock(&history->mutex);
 		struct timespec until;
 		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_sec += HISTORY_BATCH_S;
+		until.tv_sec += history->status.state == HISTORY_STALLED ? RETRY_S : HISTORY_BATCH_S;
 		while (!history->ends && !is_due(history) &&
 		       pthread_cond_timedwait(&history->wake, &history->mutex, &until) == 0)
 			;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* What was: a thread of its own writes what the daemon hands over into a database (observe/history_file.h has its
  * schema), a batch each few seconds. Handing over copies into a bounded queue and never waits for the disk. Whatever is
- * wrong with the file (missing, full, locked, damaged, somebody else's) is told in the status, tried again with each
- * batch, and meanwhile the queue keeps what it can: what it cannot is counted as lost. A kill loses what was not yet
- * written, HISTORY_BATCH_S (and what whoever hands over has not yet), and nothing else. */
+ * wrong with the file (missing, full, locked, damaged, somebody else's) is told in the status, tried again each
+ * two seconds, and meanwhile the queue keeps what it can: what it cannot is counted as lost. A kill loses what was not
+ * yet written, HISTORY_BATCH_S (and what whoever hands over has not yet), and nothing else. */
 #pragma once
 
 #include <limits.h>
