@@ -149,6 +149,7 @@ static __always_inline void drop_count(const struct sk_buff *skb, const struct s
 	__u32 active = *(const volatile __u32 *)&state.live.active, service = SERVICE_OTHER;
 	struct packet packet;
 
+	OPAQUE(reason); /* its bound is checked below, where the verifier sees it */
 	if (!is_ours(skb, socket))
 		return;
 	if (read_packet(skb, &packet))

@@ -60,6 +60,7 @@ static __always_inline void response_count(__u32 service, __u32 kind, __u64 elap
 		return;
 	}
 	__u32 bucket = response_bucket(elapsed_ns);
+	OPAQUE(bucket);
 	if (bucket >= RESPONSE_BUCKETS)
 		return;
 	__sync_fetch_and_add(&counts->buckets[bucket], 1);
@@ -89,9 +90,11 @@ int response(struct __sk_buff *ctx)
 
 	if (!reply_parse(ctx, &reply))
 		return TC_ACT_UNSPEC;
-	__u32 port = bpf_ntohs(reply.flow.local_port), active = *(const volatile __u32 *)&state.live.active;
-	OPAQUE(port); /* as in service.h */
-	if (!state.classifiers[LIVE_CLASSIFIER_SLOT(active)].rows[reply.flow.table & (PORT_TABLES - 1)][port & 0xffff])
+	__u32 port = bpf_ntohs(reply.flow.local_port), table = reply.flow.table;
+	__u32 active = *(const volatile __u32 *)&state.live.active;
+	OPAQUE(port); /* as in service.h: a bound that the compiler knows is to be seen by the verifier as well */
+	OPAQUE(table);
+	if (!state.classifiers[LIVE_CLASSIFIER_SLOT(active)].rows[table & (PORT_TABLES - 1)][port & 0xffff])
 		return TC_ACT_UNSPEC; /* no service's port: nobody has asked */
 
 	__u64 hash = flow_hash(&state.live, &reply.flow);
