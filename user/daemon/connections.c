@@ -14,7 +14,7 @@
 
 struct connection {
 	struct bufferevent *wire; /* a reference of our own: libevent does not say when it has let go of its */
-	time_t heard_s;           /* monotonic */
+	double heard_s;           /* monotonic */
 	bool stays;
 	bool ending;
 };
@@ -23,15 +23,16 @@ struct connections {
 	struct event_base *loop;
 	struct event *sweep;
 	size_t most, count;
+	unsigned idle_s;
 	struct connection held[];
 };
 
-static time_t clock_s(void)
+static double clock_s(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec;
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
 /* libevent takes its callbacks away when it frees a connection. */
@@ -56,7 +57,7 @@ static void end(struct connection *connection)
 /* Forgets those that are gone, and ends those that have asked nothing for too long. */
 static void tidy(struct connections *connections)
 {
-	time_t now_s = clock_s();
+	double now_s = clock_s();
 	size_t kept = 0;
 
 	for (size_t i = 0; i < connections->count; i++) {
@@ -65,7 +66,7 @@ static void tidy(struct connections *connections)
 			bufferevent_decref(connection->wire);
 			continue;
 		}
-		if (!connection->stays && !connection->ending && now_s - connection->heard_s > CONNECTIONS_IDLE_S)
+		if (!connection->stays && !connection->ending && now_s - connection->heard_s > connections->idle_s)
 			end(connection);
 		connections->held[kept++] = *connection;
 	}
@@ -109,7 +110,7 @@ static struct bufferevent *on_accept(struct event_base *loop, void *argument)
 }
 
 int connections_new(struct connections **out, struct event_base *loop, struct evhttp *http, size_t most,
-                    struct error *err)
+                    unsigned idle_s, struct error *err)
 {
 	static const struct timeval pause = {.tv_sec = SWEEP_S};
 	struct connections *connections = calloc(1, sizeof(*connections) + (most + SLACK) * sizeof(*connections->held));
@@ -118,6 +119,7 @@ int connections_new(struct connections **out, struct event_base *loop, struct ev
 
 	connections->loop = loop;
 	connections->most = most;
+	connections->idle_s = idle_s;
 	connections->sweep = event_new(loop, -1, EV_PERSIST, on_sweep, connections);
 	if (!connections->sweep || event_add(connections->sweep, &pause) < 0) {
 		connections_free(connections);

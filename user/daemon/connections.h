@@ -12,14 +12,12 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 
-#define CONNECTIONS_IDLE_S 30 /* since the last whole request */
-
 struct connections;
 
-/* Counts what `http` accepts from now on: at most `most` at once. Returns 0 with `*out` owned by the caller, which is
- * to outlive `http`; or -ENOMEM. */
+/* Counts what `http` accepts from now on: at most `most` at once, and none that has asked nothing whole for `idle_s`.
+ * Returns 0 with `*out` owned by the caller, which is to outlive `http`; or -ENOMEM. */
 int connections_new(struct connections **out, struct event_base *loop, struct evhttp *http, size_t most,
-                    struct error *err);
+                    unsigned idle_s, struct error *err);
 void connections_free(struct connections *connections);
 
 /* A whole request has come. `stays`: its answer goes on until the client goes; whoever serves it bounds how many. */

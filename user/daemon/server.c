@@ -26,7 +26,8 @@
 
 #define REQUEST_BYTES_MAX 65536
 #define HEADER_BYTES_MAX  16384
-#define REQUEST_TIMEOUT_S 5
+#define REQUEST_TIMEOUT_S 5  /* between two bytes */
+#define IDLE_TIMEOUT_S    30 /* between two whole requests */
 #define USERS_DEFAULT     20
 #define LISTEN_BACKLOG    128
 /* Fewer where the process may not have so many descriptors. */
@@ -414,7 +415,7 @@ static int door_open(struct door *door, struct server *server, bool changes, siz
 	evhttp_set_max_headers_size(door->http, HEADER_BYTES_MAX);
 	evhttp_set_allowed_methods(door->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD);
 	evhttp_set_gencb(door->http, on_request, door);
-	return connections_new(&door->connections, server->daemon->loop, door->http, connections, err);
+	return connections_new(&door->connections, server->daemon->loop, door->http, connections, IDLE_TIMEOUT_S, err);
 }
 
 static void door_close(struct door *door)

@@ -71,6 +71,12 @@ function milliseconds(value) {
   return value >= 0.9995 ? value.toPrecision(3) + " ms" : (1000 * value).toPrecision(3) + " µs";
 }
 
+/* What a service has in packets a second, or else in bytes. */
+function pace(now, what) {
+  const bytes = now[what + "_bytes_per_second"];
+  return now[what + "_packets_per_second"] === null && bytes ? human(bytes) + "B" : human(now[what + "_packets_per_second"]);
+}
+
 function duration(seconds) {
   const units = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
   const at = units.findIndex(([size]) => seconds >= size);
@@ -364,7 +370,7 @@ function drawRow(service) {
   setText(parts.received, rates ? human(rates.received) : "–");
   setText(parts.passed, rates ? human(rates.passed) : "–");
   setText(parts.spilled, rates ? human(state === "shadow" ? rates.shadow : rates.spilled) : "–");
-  setText(parts.level, human(now.level_packets_per_second));
+  setText(parts.level, pace(now, "level"));
   let most = 1;
   for (let i = Math.max(0, series.received.length - SPARK); i < series.received.length; i++)
     if (series.received[i] > most) most = series.received[i];
@@ -500,7 +506,7 @@ function drawFigures(service) {
     figure("Spilled/s", rates ? human(rates.spilled) : "–", "spilled", state === "spilling"),
   ];
   if (now.mode === "observe") list.push(figure("Would spill/s", rates ? human(rates.shadow) : "–", "shadow", state === "shadow"));
-  list.push(figure("Level", human(now.level_packets_per_second), "bound"), figure("Capacity", human(now.capacity_packets_per_second), "bound"),
+  list.push(figure("Level", pace(now, "level"), "bound"), figure("Capacity", pace(now, "capacity"), "bound"),
             figure("Users", human(now.active_users)));
   if (now.response_milliseconds.p50 !== null || now.response_milliseconds.p99 !== null)
     list.push(figure("Response p50", milliseconds(now.response_milliseconds.p50)), figure("p99", milliseconds(now.response_milliseconds.p99)));
