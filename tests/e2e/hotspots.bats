@@ -58,6 +58,13 @@ told() {
 	jq -e "select(.event == \"$1\" and .service == \"$2\" and .user == $3)" "$DIR/events" >/dev/null
 }
 
+# since MOMENT EVENT USER: seconds from that moment (date +%s.%N) to the event about the user.
+since() {
+	jq -n --arg from "$1" --arg event "$2" --arg user "$3" 'first(inputs | select(.event == $event and .user == $user))
+		| (.time[:19] + "Z" | fromdate) + (.time[20:23] | tonumber) / 1000 - ($from | tonumber) | . * 100 | round / 100' \
+		"$DIR/events"
+}
+
 hot() {
 	"$SPILLWAY" status --json | jq -e ".hotspots | map([.service, .user]) == $1" >/dev/null
 }
@@ -67,6 +74,8 @@ hot() {
 	sleep 12 # a service that is new has no past to be held against
 	assert hot '[]'
 
+	local began ended
+	began=$(date +%s.%N)
 	send --port 53 --sources 198.51.100.7/32 --users 1 --rate 3000
 	until_true 5 told hotspot_begin dns '"198.51.100.7"'
 	assert hot '[["dns", "198.51.100.7"]]'
@@ -75,8 +84,13 @@ hot() {
 	run -0 "$SPILLWAY" status
 	assert_output --regexp 'HOT +SERVICE .*'
 	assert_output --regexp '198\.51\.100\.7 +dns .*% of the service: [0-9]+ times the others. average of [0-9.]+'
+	ended=$(date +%s.%N)
 	stop_last
 	until_true 10 told hotspot_end dns '"198.51.100.7"'
+	began=$(since "$began" hotspot_begin 198.51.100.7)
+	ended=$(since "$ended" hotspot_end 198.51.100.7)
+	echo "# told $began s after it began, and $ended s after it had ended" >&3
+	assert [ "$(jq -n "$began < 3 and $ended < 8")" = true ]
 	until_true 5 hot '[]'
 
 	send --port 27015 --sources 198.51.100.8/32 --users 1 --rate 500

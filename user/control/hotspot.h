@@ -26,7 +26,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 
-#define HOTSPOT_HOLD_S       2.0
+#define HOTSPOT_HOLD_S       1.8 /* two passes, which do not come to the millisecond */
 #define HOTSPOT_END_SHARE    0.6
 #define HOTSPOT_END_CAPACITY 0.9 /* the same of a capacity, which may be well used */
 #define HOTSPOT_LEARN_S      10.0
