@@ -31,3 +31,9 @@ $O/tests/%: tests/%.c $(TESTED_OBJECTS)
 	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(CFLAGS) -Itools -Itests $(PKG_CFLAGS) $(filter %.c %.o,$^) $(LDFLAGS) $(PKG_LIBS) -lcmocka -o $@
 
 -include $(wildcard $O/tests/*/*.d)
+
+# SECONDS and SEED: how long, and in which order of chance.
+.PHONY: soak
+soak: ensure-deps ## floods, kills, reloads and link flaps mixed, for SECONDS (3600) from SEED (1)
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)O=$(abspath $O) BATS_LIB_PATH=/usr/lib/bats SOAK_SECONDS=$(or $(SECONDS),3600) SEED=$(or $(SEED),1) bats tests/soak/soak.bats
