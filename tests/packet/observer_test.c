@@ -115,7 +115,7 @@ static void test_demands_and_the_rest(void **state)
 	observer_weigh(observer, weight_of, &asked);
 	assert_int_equal(observer_follow(observer, dns, false, &err), 0);
 	assert_int_equal(observer_follow(observer, big, true, &err), 0);
-	double each = live(4, words, packets, 6);
+	double each = live(2.5, words, packets, 6);
 	const struct demand *users = observer_demands(observer, dns, &count, &rest);
 	assert_int_equal(count, 3);
 	assert_non_null(demand_find(users, count, 5 * each));
@@ -153,7 +153,7 @@ static void test_the_nameless_are_the_rest(void **state)
 
 	world_forget(&world);
 	assert_int_equal(observer_follow(observer, dns, false, &err), 0);
-	for (; now_s - began_s < 4; now_s = clock_s(), ticks++) {
+	for (; now_s - began_s < 2.5; now_s = clock_s(), ticks++) {
 		for (unsigned i = 0; i < 50; i++, sources++) {
 			char words[64];
 			snprintf(words, sizeof(words), "4:src=11.%u.%u.%u udp:53", sources >> 16, sources >> 8 & 255,
@@ -197,12 +197,12 @@ static void test_visitors(void **state)
 
 	world_forget(&world);
 	assert_int_equal(observer_visit(observer, visit, &seen), 0);
-	live(2, words, packets, 2);
+	live(1.2, words, packets, 2);
 	observer_hurry(observer, true);
 	unsigned long before = observer_pass(observer).number;
 	seen = (struct seen){0};
 	double began_s = clock_s();
-	double each = live(5, words, packets, 2);
+	double each = live(3.2, words, packets, 2);
 	unsigned long passes = observer_pass(observer).number - before;
 	double seconds = clock_s() - began_s;
 	assert_true((double)passes <= seconds + 1 && passes >= 2);
@@ -211,9 +211,9 @@ static void test_visitors(void **state)
 	if (rate < 40 * each * 0.9 || rate > 40 * each * 1.1)
 		fail_msg("%.0f/s were seen, expected %.0f", rate, 40 * each);
 	/* Silence: they are seen a while longer, and then no more. */
-	live(4, NULL, NULL, 0);
+	live(3.2, NULL, NULL, 0);
 	seen = (struct seen){0};
-	live(1.5, NULL, NULL, 0);
+	live(1.2, NULL, NULL, 0);
 	assert_int_equal(seen.visits, 0);
 	observer_hurry(observer, false);
 }
