@@ -321,7 +321,9 @@ void capacity_step(struct capacity *capacity, const struct capacity_limits *limi
 		.unanswered = unanswered_of(capacity, sample),
 	};
 	bool answers = view.response_s > 0;
-	if (!answers && sample->host_pressure > PRESSURE_MUCH)
+	/* Of a service that is asked nothing, or whose answers are still on their way, a busy host says nothing. */
+	bool mute = !answers && !(sample->requests > 0) && sample->admitted_pps > 0;
+	if (mute && sample->host_pressure > PRESSURE_MUCH)
 		view.loss = fmax(view.loss, sample->host_pressure - PRESSURE_MUCH);
 	view.done_pps = answers ? done / sample->elapsed_s : view.admitted_pps * (1 - view.loss);
 	view.strain = known_or(view.response_s / view.target_s, 0);
