@@ -218,8 +218,8 @@ features() {
 
 @test "what was is in the history" {
 	sleep 1.5
-	inside spillway history --service web --from -2h --format chart
-	run inside spillway forecast --service web --horizon 14d
+	inside spillway history --service dns --from -2h --format chart
+	run inside spillway forecast --service dns --horizon 14d
 	assert_output --partial "history"
 }
 
