@@ -102,7 +102,7 @@ objects() {
 @test "soak: whatever comes, every packet is counted, and nothing grows" {
 	local seed=${SEED:-1} end=$((SECONDS + ${SOAK_SECONDS:-60})) sent=0 rounds=0 step began warnings maps pins now
 	local steps=(kill stop takeover reload set deny pause pins)
-	declare -A done
+	declare -A taken
 	RANDOM=$seed
 	warnings=$(kernel_warnings)
 	start
@@ -115,7 +115,7 @@ objects() {
 		while kill -0 "$flooding" 2>/dev/null; do
 			step=${steps[RANDOM % ${#steps[@]}]}
 			"step_$step"
-			done[$step]=$((${done[$step]:-0} + 1))
+			taken[$step]=$((${taken[$step]:-0} + 1))
 			sleep "0.$((RANDOM % 10))"
 		done
 		wait "$flooding"
@@ -136,7 +136,7 @@ objects() {
 	assert_equal "$(kernel_warnings)" "$warnings"
 	# Each daemon of the last minutes is a young one: what it holds is compared with the first round's.
 	assert [ "$last" -le $((first + 16384)) ]
-	echo "# soak: seed $seed, $rounds rounds, $sent packets, all counted; $(for step in "${!done[@]}"; do
-		printf '%s %s, ' "$step" "${done[$step]}"; done)flap $rounds; resident $first -> $last kB" >&3
+	echo "# soak: seed $seed, $rounds rounds, $sent packets, all counted; $(for step in "${!taken[@]}"; do
+		printf '%s %s, ' "$step" "${taken[$step]}"; done)flap $rounds; resident $first -> $last kB" >&3
 	unload
 }
