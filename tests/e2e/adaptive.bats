@@ -159,8 +159,15 @@ is_below() {
 }
 
 @test "what is set by hand counts until it lapses, and the controller's wish is seen beside it" {
-	config "name: dns, ports: [53]"
+	config "name: dns, ports: [53]" "name: big, ports: [54]"
+	sed -i '/name: big/s/minimum: 5, maximum: 10k/minimum_bytes: 1kB, maximum_bytes: 1GB/' "$DIR/spillway.yaml"
 	start
+	"$SPILLWAY" set big level=1M
+	assert_equal "$(number big level_packets_per_second)" null
+	assert_equal "$(number big 'level_bytes_per_second == 1e6')" true
+	run -1 "$SPILLWAY" set big level=10
+	assert_output --partial "bytes a second from 64"
+	run -1 "$SPILLWAY" set dns level=1G
 	"$SPILLWAY" set dns level=50 capacity=900 --for 2s
 	run jq -c '.[] | select(.name == "dns") | [.level_packets_per_second, .wished_level_packets_per_second,
 		.capacity_packets_per_second, .wished_capacity_packets_per_second,

@@ -412,11 +412,30 @@ static int set_class(struct override *override, const json_t *value, struct erro
 	return error_set(err, -EINVAL, "class=%s: 'sheddable', 'normal' or 'critical' was expected", name ? name : "?");
 }
 
+#define PACKETS_MOST 1e8
+#define BYTES_LEAST  64
+#define BYTES_MOST   1e11
+
+/* What was read fits the unit of the service. */
+static int check_paces(const struct override *override, bool bytes, struct error *err)
+{
+	double least = bytes ? BYTES_LEAST : 0, most = bytes ? BYTES_MOST : PACKETS_MOST;
+	bool level = !override->has_level || (override->level_pps >= least && override->level_pps <= most);
+	bool capacity = !override->has_capacity || (override->capacity_pps >= least && override->capacity_pps <= most);
+
+	if (level && capacity)
+		return 0;
+	return error_set(err, -EINVAL,
+	                 bytes ? "%s: bytes a second from 64 to 100G were expected"
+	                       : "%s: packets a second up to 100M were expected",
+	                 level ? "capacity" : "level");
+}
+
 static int set_capacity(struct override *override, const json_t *value, struct error *err)
 {
 	double capacity = json_number_value(value);
 
-	if (!(capacity >= 1 && capacity <= 1e8))
+	if (!(capacity >= 1 && capacity <= BYTES_MOST))
 		return error_set(err, -EINVAL, "capacity: packets a second from 1 to 100M were expected");
 	override->has_capacity = true;
 	override->capacity_pps = capacity;
@@ -427,7 +446,7 @@ static int set_level(struct override *override, const json_t *value, struct erro
 {
 	double level = json_number_value(value);
 
-	if (!(level >= 0.1 && level <= 1e8))
+	if (!(level >= 0.1 && level <= BYTES_MOST))
 		return error_set(err, -EINVAL, "level: packets a second from 0.1 to 100M were expected");
 	override->has_level = true;
 	override->level_pps = level;
@@ -467,7 +486,8 @@ int api_set(struct daemon *daemon, const json_t *wish, struct error *err)
 	}
 	if (!any)
 		return error_set(err, -EINVAL, "nothing to set: name mode, level, capacity or class");
-	return daemon_override(daemon, &override, err);
+	int failure = check_paces(&override, daemon_service(daemon, service)->adaptive.bytes, err);
+	return failure ? failure : daemon_override(daemon, &override, err);
 }
 
 bool api_ready(const struct daemon *daemon)

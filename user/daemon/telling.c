@@ -88,13 +88,14 @@ void tell_reload(const struct daemon *daemon, const struct error *refusal)
 		            "configuration applied: %zu service%s", services, services == 1 ? "" : "s");
 }
 
-static void add_pace(struct words *words, json_t *figures, const char *name, double per_second)
+static void add_pace(struct words *words, json_t *figures, const char *name, double per_second, bool bytes)
 {
+	const char *unit = bytes ? "bytes" : "packets";
 	char text[UNITS_TEXT_MAX], key[40];
 
 	units_format_count(per_second, text, sizeof(text));
-	words_add(words, ", %s %s packets/s", name, text);
-	snprintf(key, sizeof(key), "%s_packets_per_second", name);
+	words_add(words, ", %s %s %s/s", name, text, unit);
+	snprintf(key, sizeof(key), "%s_%s_per_second", name, unit);
 	json_object_set_new(figures, key, json_real(per_second));
 }
 
@@ -108,6 +109,8 @@ void tell_override(const struct daemon *daemon, const struct override *set)
 {
 	static const char *const classes[] = {
 		[CONFIG_SHEDDABLE] = "sheddable", [CONFIG_NORMAL] = "normal", [CONFIG_CRITICAL] = "critical"};
+	const struct config_service *service = daemon_service(daemon, set->service);
+	bool bytes = service && service->adaptive.bytes;
 	json_t *figures = json_pack("{s:s}", "action", "set");
 	struct words words = {0};
 	char lapse[UNITS_TEXT_MAX];
@@ -115,9 +118,9 @@ void tell_override(const struct daemon *daemon, const struct override *set)
 	if (set->has_mode)
 		add_word(&words, figures, "mode", set->mode == CONFIG_OBSERVE ? "observe" : "enforce");
 	if (set->has_level)
-		add_pace(&words, figures, "level", set->level_pps);
+		add_pace(&words, figures, "level", set->level_pps, bytes);
 	if (set->has_capacity)
-		add_pace(&words, figures, "capacity", set->capacity_pps);
+		add_pace(&words, figures, "capacity", set->capacity_pps, bytes);
 	if (set->has_class)
 		add_word(&words, figures, "class", classes[set->class]);
 	json_object_set_new(figures, "for_seconds", set->for_s > 0 ? json_real(set->for_s) : json_null());
