@@ -20,6 +20,7 @@ setup() {
 		listen: null
 		history: null
 		table: {users: 10000}
+		hotspots: {level: 0, packets_per_second: 1M} # of the few events here each is looked for
 		services:
 		  - {name: web, protocol: tcp, ports: [80], limit: {packets_per_second: 100, burst: 10}}
 		  - {name: dns, protocol: udp, ports: [53], limit: {packets_per_second: 100, burst: 10}}
@@ -62,7 +63,7 @@ seen() {
 	assert seen '.event == "lists" and .list == "deny" and .prefixes == 1 and .for_seconds == 600
 		and .why == "denied by hand: 192.0.2.7, for 10m"'
 	assert seen '.event == "reload" and .applied and .services == 2 and .why == "configuration applied: 2 services"'
-	assert seen '.event == "reload" and (.applied | not) and (.why | test("yaml:7:27: found .tcb."))'
+	assert seen '.event == "reload" and (.applied | not) and (.why | test("yaml:8:27: found .tcb."))'
 	# The log says the same in the same words.
 	run -0 grep -c "^spillway: service dns: set by hand, mode observe, level 50 packets/s, for 2 s$" "$DIR/log"
 	assert_output 1
