@@ -27,6 +27,9 @@
 #define LOSSLESS_HASTE_S 3.0
 #define LOSS_LATE_S      2.0 /* after a cut, what stays unanswered is from before it */
 #define PRESSURE_MUCH    0.95
+#define UNANSWERED_S     1.0 /* over which they are counted: */
+#define UNANSWERED_LEAST 3.0 /* fewer may be chance, */
+#define UNANSWERED_MUCH  0.1 /* and a smaller share be those of clients who gave up */
 #define PATIENCE_S       0.5 /* with a strain that is not severe, before an overload begins */
 #define SEVERE           4.0 /* times the target: no chance, a queue */
 #define UNPROVEN         1.3 /* times what is proven: there a strain is no chance either */
@@ -35,6 +38,7 @@
 #define TESTED          0.8 /* of the capacity must be used, to say that it goes well */
 #define FLOOR_S         3.0 /* of strain at a proven rate disprove it; a sixth of that where it does not get done */
 #define FLOOR_UNDONE    0.8 /* of it */
+#define FLOOR_RESPONSES 2.0 /* and not before so many response times */
 #define FLOOR_SINKS     0.7 /* a second, then */
 #define TRIAL_SHARE     0.75
 #define TRIAL_S         1.0
@@ -100,6 +104,9 @@ static void learn_backlog(struct capacity *capacity, const struct capacity_sampl
 
 	capacity->admitted = keeps * capacity->admitted + known_or(sample->admitted_pps, 0) * sample->elapsed_s;
 	capacity->done = keeps * capacity->done + done;
+	keeps = exp(-sample->elapsed_s / UNANSWERED_S);
+	capacity->asked = keeps * capacity->asked + known_or(sample->requests, 0);
+	capacity->unanswered = keeps * capacity->unanswered + known_or(sample->unanswered, 0);
 }
 
 /* 1 where the difference may be chance. */
@@ -162,9 +169,11 @@ static double target_of(const struct capacity *capacity, const struct capacity_l
 /* Where nothing ever was answered, that says nothing. */
 static double unanswered_of(const struct capacity *capacity, const struct capacity_sample *sample)
 {
-	if (!(capacity->response_s > 0 && sample->unanswered > 0 && sample->requests > 0))
+	(void)sample;
+	if (!(capacity->response_s > 0 && capacity->unanswered >= UNANSWERED_LEAST && capacity->asked > 0))
 		return 0;
-	return fmin(sample->unanswered / sample->requests, 1);
+	double share = fmin(capacity->unanswered / capacity->asked, 1);
+	return share > UNANSWERED_MUCH ? share : 0;
 }
 
 /* That a request stayed unanswered is known late: what was let pass before the last cut says nothing about it. */
@@ -231,8 +240,10 @@ static void trial_step(struct capacity *capacity, const struct capacity_view *vi
 static void floor_step(struct capacity *capacity, const struct capacity_view *view)
 {
 	bool undone = view->done_pps < FLOOR_UNDONE * capacity->floor_pps;
+	/* Sooner, what comes is the responses of before the cut, and those of clients who gave up do not. */
+	double undone_s = fmin(fmax(FLOOR_S / 6, FLOOR_RESPONSES * view->response_s), FLOOR_S);
 
-	if (capacity->strained_s > (undone ? FLOOR_S / 6 : FLOOR_S))
+	if (capacity->strained_s > (undone ? undone_s : FLOOR_S))
 		capacity->floor_pps *= exp(-(undone ? 4 : 1) * FLOOR_SINKS * view->elapsed_s);
 }
 

@@ -62,6 +62,7 @@ struct capacity {
 	                  while */
 
 	double response_s;            /* median, smoothed */
+	double asked, unanswered;     /* of the last second, faded */
 	double samples;               /* how many answers that rests on, faded */
 	double weights[CAPACITY_LAG]; /* packets that a sampled request stood for, by interval */
 	unsigned weight_at;

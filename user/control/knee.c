@@ -25,6 +25,7 @@
 #define TRUSTED_S     5.0  /* of calm, before more is tried; twice as long each time that fails, */
 #define TRUSTED_MOST  40.0 /* up to so long */
 #define TRUSTED_HASTE 0.25
+#define TRUSTED_KNOWN 10.0 /* so much shorter below what is proven: a knee that was learnt in a jam may be wrong */
 
 /* Settled. */
 #define SETTLES     0.8 /* of the target, on average */
@@ -97,7 +98,8 @@ static double knee_rise(const struct capacity *capacity, const struct knee *knee
 
 	if (view->admitted_pps < USED * capacity->pps)
 		return capacity->pps;
-	if (!trusted && far && capacity->pps < KNEE_SHARE * view->proven_pps)
+	if (far && capacity->pps < KNEE_SHARE * view->proven_pps &&
+	    (!trusted || view->calm_s > knee->trust_s / TRUSTED_KNOWN))
 		return capacity->pps * RISE_KNOWN;
 	double haste = trusted ? TRUSTED_HASTE : 1 + calm_s / (far ? HASTE_FAR_S : HASTE_S);
 	return capacity->pps * fmin(1 + error * haste * GAIN * view->elapsed_s, RISE_MOST);
