@@ -11,7 +11,7 @@
 void record_open(struct record *record, const struct scenario *scenario, double tick_s)
 {
 	*record = (struct record){.scenario = scenario, .tick_s = tick_s};
-	record->count = (size_t)ceil(scenario->seconds / tick_s) + 1;
+	record->count = (size_t)ceil(scenario->seconds / tick_s);
 	record->ticks = calloc(record->count, sizeof(*record->ticks));
 	if (!record->ticks)
 		abort();
@@ -284,11 +284,11 @@ json_t *record_json(const struct record *record)
 	for (size_t i = 0; i < record->scenario->expectation_count; i++) {
 		const struct expectation *expected = &record->scenario->expectations[i];
 		double value = record_measure(record, i);
-		json_array_append_new(expectations,
-		                      json_pack("{s:s,s:s,s:o,s:o,s:o,s:b}", "measure", measure_name(expected->measure),
-		                                "of", expected->crowd, "value", number(value), "least",
-		                                number(expected->least), "most", number(expected->most), "met",
-		                                record_meets(expected, value)));
+		json_array_append_new(expectations, json_pack("{s:s,s:s,s:f,s:o,s:o,s:o,s:b}", "measure",
+		                                              measure_name(expected->measure), "of", expected->crowd,
+		                                              "from", expected->from_s, "value", number(value), "least",
+		                                              number(expected->least), "most", number(expected->most),
+		                                              "met", record_meets(expected, value)));
 	}
 	return json_pack("{s:s,s:s,s:o,s:o}", "scenario", record->scenario->name, "about", record->scenario->about,
 	                 "expectations", expectations, "ticks", series);

@@ -41,6 +41,7 @@ struct world {
 	struct controller controller;
 	struct controller_signals frozen;
 	double now_s, ticked_s;
+	double felt_pps;                 /* the level, where it is below its maximum; else INFINITY */
 	uint32_t turn[CROWDS_MAX];       /* the next user of a regular crowd */
 	uint32_t first_user[CROWDS_MAX]; /* in the host's table */
 
@@ -326,7 +327,9 @@ static void world_decide(struct world *world, const struct controller_signals *s
 		host_pass(&world->host, world->now_s);
 	world->host.level_pps = decision.level_pps;
 	world->host.capacity_pps = decision.capacity_pps;
-	tick->level_pps = (float)(decision.overloaded ? decision.level_pps : INFINITY);
+	bool felt = bounds.level_maximum <= 0 || decision.level_pps < bounds.level_maximum;
+	world->felt_pps = felt ? decision.level_pps : INFINITY;
+	tick->level_pps = (float)world->felt_pps;
 	tick->capacity_pps = (float)decision.capacity_pps;
 	tick->fault_begins = decision.fault_begins;
 	if (world->trace &&
@@ -342,7 +345,7 @@ static void world_tick(struct world *world)
 
 	agenda_plan(&world->agenda, (struct event){.at_s = world->now_s + TICK_S, .what = EVENT_TICK});
 	incidents_apply(world);
-	tick->level_pps = (float)world->host.level_pps;
+	tick->level_pps = world->law ? (float)world->felt_pps : INFINITY;
 	tick->capacity_pps = (float)world->host.capacity_pps;
 	tick->response_s = (float)responses_quantile(&world->host.responses, 0.5);
 	if (!(elapsed > TICK_S / 2) || (under(world, INCIDENT_STARVE, &starve) && elapsed < starve - TICK_S / 2))
@@ -366,6 +369,7 @@ static void world_open(struct world *world)
 
 	world->chance.state = scenario->seed * UINT64_C(0x9e3779b97f4a7c15);
 	world->request_free = NOBODY;
+	world->felt_pps = INFINITY;
 	host_open(&world->host, scenario);
 	service_open(&world->services[SERVICE_EDGE], &scenario->service, SERVICE_EDGE, EVENT_FINISH);
 	service_open(&world->services[SERVICE_DEPENDENCY], &scenario->dependency, SERVICE_DEPENDENCY, EVENT_FINISH);
