@@ -14,7 +14,9 @@
  *     missing                                goes by those that are left; without any, nothing is limited
  *     no traffic                             holds, then lets go as after any overload
  *     no replies, where none ever came       no fault: its response is unknown, and overflows are what counts
- *     minimum above maximum                  the minimum counts, for both */
+ *     minimum above maximum                  the minimum counts, for both
+ *     slow for a reason that is not its load (what it depends on; another service of the same process)
+ *                                            sheds, sees that it does not help, and lets the target be */
 #pragma once
 
 #include <stdbool.h>
