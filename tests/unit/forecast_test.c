@@ -116,8 +116,8 @@ static void test_pattern(void **state)
 
 	if (hurried)
 		return;
-	assert_true(error_of(&plain, HOURS(56), HOURS(7), &quality, &covered) < 0.05);
-	assert_true(quality.daily && quality.weekly && quality.logarithmic);
+	assert_true(error_of(&plain, HOURS(56), HOURS(7), &quality, &covered) < 0.04);
+	assert_true(quality.daily && quality.weekly);
 	assert_int_equal(quality.shifts, 0);
 	assert_int_equal(quality.origins, 8);
 	assert_true(fabs(quality.growth_week) < 0.01);
@@ -150,7 +150,7 @@ static void test_growth(void **state)
 		return;
 	truth.growth_week = 0.05;
 	assert_true(error_of(&truth, HOURS(84), HOURS(7), &quality, NULL) < 0.06);
-	assert_true(fabs(quality.growth_week - 0.05) < 0.01);
+	assert_true(quality.logarithmic && fabs(quality.growth_week - 0.05) < 0.01);
 	/* Three months ahead the damped trend is below the truth, and not wild. */
 	assert_true(error_of(&truth, HOURS(84), HOURS(90), &quality, NULL) < 0.35);
 }

@@ -10,8 +10,9 @@
 #define HALF_LIFE_S     (8 * WEEK_S)
 #define WEEKLY_WAVES    3 /* a week's own */
 #define DAILY_WAVES     8 /* down to three hours */
-#define SIDEBAND_WAVES  4 /* of the day, once more a week or less: weekends differ */
-#define COLUMNS         (2 + 2 * (WEEKLY_WAVES + DAILY_WAVES + 2 * SIDEBAND_WAVES))
+#define SIDEBAND_WAVES  4 /* of the day, up to SIDEBANDS more a week or less: weekends differ */
+#define SIDEBANDS       2
+#define COLUMNS         (2 + 2 * (WEEKLY_WAVES + DAILY_WAVES + 2 * SIDEBANDS * SIDEBAND_WAVES))
 #define COLUMNS_MAX     (COLUMNS + FORECAST_SHIFTS_MAX)
 #define HUBER           1.345 /* 95 % efficient where errors are normal */
 #define ITERATIONS      4
@@ -83,7 +84,9 @@ static size_t fill_row(const struct forecast *forecast, int64_t time_s, double *
 		row[columns++] = cos(7 * wave * angle);
 	}
 	for (unsigned wave = 1; forecast->weekly && wave <= SIDEBAND_WAVES; wave++) {
-		for (int side = -1; side <= 1; side += 2) {
+		for (int side = -SIDEBANDS; side <= SIDEBANDS; side++) {
+			if (side == 0)
+				continue;
 			row[columns++] = sin(((int)(7 * wave) + side) * angle);
 			row[columns++] = cos(((int)(7 * wave) + side) * angle);
 		}
