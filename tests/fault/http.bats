@@ -170,35 +170,40 @@ beside() {
 	END
 }
 
-@test "costly answers for sixty at once: no tick waits for all of them" {
+@test "costly answers for 250 at once: no tick waits for all of them" {
 	{
 		sed '/^services:/,$d' "$CONFIG"
 		echo "services:"
-		for i in $(seq 1000); do
+		for i in $(seq 200); do
 			echo "  - {name: service-$i, protocol: udp, ports: [$((10000 + i))], limit: {packets_per_second: 500}}"
 		done
 	} >"$DIR/many.yaml"
 	mv "$DIR/many.yaml" "$CONFIG"
 	"$SPILLWAY" reload
 	beside <<-'END'
-		time.sleep(1.5)
-		before = controller()["late_ticks"]
 		request = b"GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n"
-		clients = [connect() for _ in range(60)]
-		for s in clients:
-		    s.sendall(request)
-		    s.setblocking(False)
-		# A machine that is too slow for all of them lets some wait for so long that they are given up.
-		deadline, came = time.monotonic() + 8, dict.fromkeys(clients, 0)
-		while min(came.values()) < 500_000 and time.monotonic() < deadline:
+		def round():
+		    before = controller()["late_ticks"]
+		    clients = [connect() for _ in range(250)]
 		    for s in clients:
-		        try:
-		            came[s] += len(s.recv(1 << 20))
-		        except BlockingIOError:
-		            pass
-		for s in clients:
-		    s.close()
-		assert max(came.values()) >= 500_000, sorted(came.values())
-		assert controller()["late_ticks"] == before, controller()
+		        s.sendall(request)
+		        s.setblocking(False)
+		    deadline, came = time.monotonic() + 10, dict.fromkeys(clients, 0)
+		    while min(came.values()) < 200 and time.monotonic() < deadline:
+		        for s in clients:
+		            try:
+		                came[s] += len(s.recv(1 << 20))
+		            except BlockingIOError:
+		                pass
+		    for s in clients:
+		        s.close()
+		    assert sum(size > 100_000 for size in came.values()) > 20, sorted(came.values())
+		    return controller()["late_ticks"] - before
+		time.sleep(1.5)
+		# Where all of them go before the tick, it is late in every round; a machine that stalls may make it late in one.
+		late = [round()]
+		while late[-1] and len(late) < 4:
+		    late.append(round())
+		assert 0 in late, (late, controller())
 	END
 }
