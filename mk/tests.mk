@@ -18,6 +18,7 @@ $O/bpf_counters.so: tests/bpf_counters.c | $O/
 	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(filter-out $(SANITIZE),$(CFLAGS)) -shared -fPIC $< -o $@
 
 $O/tests/unit/traffic_test: $(TRAFFIC_PURE)
+$O/tests/unit/arrivals_test: $O/tools/overload/arrivals.o
 
 PACKET_PARTS := $(addprefix $O/tests/packet/,cases.o corpus.o frame.o hammer.o world.o)
 $(PACKET_TESTS): $(PACKET_PARTS)
