@@ -76,6 +76,6 @@ def draw(result):
             if rows:
                 parts += panel(rows, LEFT + i * (WIDTH + GAP_X), TOP + k * (HEIGHT + GAP_Y),
                                f"{service}: {report.TITLES[name]}")
-    width, height = LEFT + len(services) * (WIDTH + GAP_X), TOP + len(names) * (HEIGHT + GAP_Y)
+    width, height = max(760, LEFT + len(services) * (WIDTH + GAP_X)), TOP + len(names) * (HEIGHT + GAP_Y)
     return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
             'font-family="sans-serif"><rect width="100%" height="100%" fill="white"/>' + "\n".join(parts) + "</svg>\n")
