@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Feeds the configuration's reader whatever comes: it refuses with faults that have a place and words, or gives a
+/* F15. Feeds the configuration's reader whatever comes: it refuses with faults that have a place and words, or gives a
  * configuration that compiles into the kernel's slots. */
 #include <assert.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The parser compiled for user space, which the fuzzer works on, and the one that the kernel runs agree on every frame:
- * what the one says is what the other must do. The kernel's side is seen from outside alone, by verdict, counters and
- * table of users. Three configurations make its facts visible there:
+/* F30. The parser compiled for user space, which the fuzzer works on, and the one that the kernel runs agree on every
+ * frame: what the one says is what the other must do. The kernel's side is seen from outside alone, by verdict,
+ * counters and table of users. Three configurations make its facts visible there:
  *
  *  - A service is 256 ports: the counter that moves tells protocol and the port's upper byte. Services of different
  *    protocols cut sources to prefixes of different lengths, which tell on which protocol's account a stray goes.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Limits are held exactly, also where two CPUs charge one user at once. What is asserted hangs on the packet path's own
- * clock and on the meter's arithmetic, not on how fast or how evenly this machine runs. */
+/* F32. Limits are held exactly, also where two CPUs charge one user at once. What is asserted hangs on the packet
+ * path's own clock and on the meter's arithmetic, not on how fast or how evenly this machine runs. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The policy is changed under full traffic on two CPUs, and no packet is judged by a mixture of two policies, or by
- * none.
+/* F31. The policy is changed under full traffic on two CPUs, and no packet is judged by a mixture of two policies, or
+ * by none.
  *
  * Three policies take turns, so that a slot never gets what it had, and are made so that a mixture shows. In each, the
  * port that is sent to belongs to one of three services, whose limit is out of reach, while those of the others stop

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
-# `make soak`: floods, kills, takeovers, reloads, verbs and link flaps in an order of chance, for SOAK_SECONDS, from SEED.
+# F35, `make soak`: floods, kills, takeovers, reloads, verbs and link flaps in an order of chance, for SOAK_SECONDS, from SEED.
 # At the end each packet that was sent has been counted, nothing in the kernel has grown, nor has the daemon, and the
 # kernel has warned of nothing.
 

@@ -280,6 +280,7 @@ static void test_adaptive_values(void **state)
 	config_free(config);
 }
 
+/* F15: a file that is cut off anywhere. */
 static void test_truncations(void **state)
 {
 	(void)state;
@@ -288,6 +289,7 @@ static void test_truncations(void **state)
 		parse(good, size, &faults);
 }
 
+/* F15: one that is damaged. */
 static void test_mutations(void **state)
 {
 	(void)state;

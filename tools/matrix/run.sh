@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-only
-# usage: run.sh BUILDS [KERNEL...]: Spillway on the running kernel and on each KERNEL, the name of a Debian package or of
+# F33. usage: run.sh BUILDS [KERNEL...]: Spillway on the running kernel and on each KERNEL, the name of a Debian package or of
 # one that depends on it, booted by qemu without hardware virtualisation. BUILDS is a directory of build directories, one
 # for each compiler, named like it. Kernels are unpacked below BUILDS/../kernels and never installed. Prints a table, and
 # fails where anything did.
