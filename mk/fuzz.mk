@@ -16,7 +16,7 @@ $O/tests/fuzz/parser_fuzz: tests/fuzz/parser_fuzz.c
 
 $O/tests/fuzz/config_fuzz: tests/fuzz/config_fuzz.c $(CONFIG_SOURCES)
 	@mkdir -p $(@D)
-	$(call say,FUZZ,$@)$(FUZZ_CLANG) $(FUZZ_FLAGS) $^ $(shell pkg-config --libs yaml-0.1 libbpf) -lm -o $@
+	$(call say,FUZZ,$@)$(FUZZ_CLANG) $(FUZZ_FLAGS) $(filter %.c,$^) $(shell pkg-config --libs yaml-0.1 libbpf) -lm -o $@
 
 $(FUZZ_SEEDS) $(READINGS): $O/tests/fuzz/%: tests/fuzz/%.c $(addprefix $O/tests/packet/,cases.o corpus.o frame.o)
 	@mkdir -p $(@D)
