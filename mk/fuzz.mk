@@ -4,7 +4,7 @@ FUZZ_CLANG ?= $(shell command -v clang-19 || echo $(CLANG))
 FUZZER := $O/tests/fuzz/parser_fuzz $O/tests/fuzz/config_fuzz
 FUZZ_FLAGS := -O1 -g -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -I. -Iuser -Itests -MMD -MP \
 	-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all $(UNALIGNED)
-CONFIG_SOURCES := $(wildcard user/config/*.c) $(addprefix user/base/,error.c prefix.c units.c) \
+CONFIG_SOURCES := $(wildcard user/config/*.c) $(addprefix user/base/,error.c prefix.c units.c utf8.c) \
 	$(addprefix user/datapath/,image.c classifier.c tenants.c)
 FUZZ_SEEDS := $O/tests/fuzz/seeds_writer
 READINGS := $O/tests/fuzz/readings

@@ -7,7 +7,7 @@ CLIENT := $O/spillway-client
 TRAFFIC_SOURCES := $(sort $(filter-out %.bpf.c,$(wildcard tools/traffic/*.c)))
 TRAFFIC_OBJECTS := $(TRAFFIC_SOURCES:%.c=$O/%.o)
 TRAFFIC_SKELETON := $O/tools/traffic/traffic.skel.h
-TRAFFIC_BASE := $(addprefix $O/user/base/,error.o prefix.o units.o)
+TRAFFIC_BASE := $(addprefix $O/user/base/,error.o prefix.o units.o utf8.o)
 
 $O/tools/traffic/traffic.bpf.o: tools/traffic/traffic.bpf.c | $O/tools/traffic/
 	$(call say,BPF,$@)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
@@ -69,7 +69,7 @@ $(OBSERVING): $O/tools/bench/observing.o $(SCALING_PARTS) $(filter-out $O/user/m
 # The control core against simulated services and users.
 SIMULATOR := $O/spillway-simulator
 SIMULATOR_OBJECTS := $(patsubst %.c,$O/%.o,$(sort $(wildcard tools/simulator/*.c)))
-SIMULATOR_PARTS := $(addprefix $O/user/,control/level.o control/capacity.o control/knee.o control/controller.o base/error.o base/units.o)
+SIMULATOR_PARTS := $(addprefix $O/user/,control/level.o control/capacity.o control/knee.o control/controller.o base/error.o base/units.o base/utf8.o)
 
 $(SIMULATOR_OBJECTS): CPPFLAGS += -Itools
 

@@ -251,6 +251,10 @@ until_true() {
 	done
 	assert_equal "$(code /metrics -X DELETE)" 501
 	assert_equal "$(code /nosuch)" 404
+	# What is asked for is quoted in the refusal, though it be no text.
+	assert_equal "$(code '/api/v1/users?service=%ff')" 404
+	run -0 get '/api/v1/users?limit=%c3'
+	assert_output --partial "limit=?: a whole number was expected"
 	assert_equal "$("$SPILLWAY" services --json | jq '.[] | select(.name == "dns") | .level_packets_per_second')" 100
 	assert_equal "$(stat -c %a "$SPILLWAY_SOCKET")" 660
 }

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 int error_set(struct error *err, int code, const char *format, ...)
 {
 	if (!err)
@@ -14,6 +16,7 @@ int error_set(struct error *err, int code, const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(err->text, sizeof(err->text), format, arguments);
 	va_end(arguments);
+	utf8_mend(err->text);
 	return code;
 }
 
@@ -30,5 +33,6 @@ int error_prefix(struct error *err, int code, const char *format, ...)
 	if (written >= 0 && (size_t)written < sizeof(err->text))
 		snprintf(err->text + written, sizeof(err->text) - (size_t)written, ": %.*s",
 		         (int)(sizeof(err->text) - (size_t)written - 3), inner.text);
+	utf8_mend(err->text);
 	return code;
 }

@@ -10,7 +10,8 @@ struct error {
 
 /* Fills `err` from a printf format and returns `code`, so that a failure is one statement:
  * `return error_set(err, -ENOENT, "interface %s: not found: name one that 'ip link' shows", name);`
- * `code` is a negative errno. `err` may be NULL: then only the code travels. */
+ * `code` is a negative errno. `err` may be NULL: then only the code travels. The words are UTF-8, whatever they quote:
+ * what is none, or was cut, shows as '?'. */
 __attribute__((format(printf, 3, 4))) int error_set(struct error *err, int code, const char *format, ...);
 
 /* Puts a printf-formatted context and ": " before the words already in `err`, and returns `code`. */

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/utf8.h"
+
 #define KIND_BYTES 32
 #define MORE       "more"
 
@@ -135,6 +137,7 @@ void events_tell(struct events *events, const char *event, const char *service, 
 	va_start(arguments, why);
 	vsnprintf(text, sizeof(text), why, arguments);
 	va_end(arguments);
+	utf8_mend(text);
 
 	json_t *document = json_pack("{s:s}", "event", event);
 	if (service)
