@@ -403,6 +403,31 @@ static void test_a_level_ends_with_its_service(void **state)
 	}
 }
 
+/* A level in packets says nothing of one in bytes, though the service is the same. */
+static void test_a_level_ends_with_its_unit(void **state)
+{
+	struct datapath *dp = world.datapath;
+	struct datapath_paces paces;
+	struct error err;
+	(void)state;
+
+	begin(ENFORCE "  - {name: turned, protocol: udp, ports: [53], adaptive: {minimum: 1, maximum: 1M}}\n");
+	unsigned number = (unsigned)catalogue_find(datapath_catalogue(dp), "turned");
+	assert_int_equal(datapath_set_level(dp, number, 2, &err), 0);
+	assert_int_equal(datapath_set_capacity(dp, number, 3, &err), 0);
+	begin(ENFORCE "  - {name: turned, protocol: udp, ports: [53],\n"
+	              "     adaptive: {minimum_bytes: 1kB, maximum_bytes: 1GB}}\n");
+	assert_int_equal(catalogue_find(datapath_catalogue(dp), "turned"), number);
+	assert_int_equal(datapath_paces(dp, number, &paces, &err), 0);
+	assert_true(paces.level_bytes > 999e6 && paces.capacity_bytes <= 0);
+	/* While the unit stays, so do they. */
+	assert_int_equal(datapath_set_level(dp, number, 2000, &err), 0);
+	begin(ENFORCE "  - {name: turned, protocol: udp, ports: [53],\n"
+	              "     adaptive: {minimum_bytes: 1kB, maximum_bytes: 2GB}}\n");
+	assert_int_equal(datapath_paces(dp, number, &paces, &err), 0);
+	assert_true(paces.level_bytes > 1999 && paces.level_bytes < 2001);
+}
+
 /* The program that is loaded can do what the configuration uses, and no more. */
 static void test_features_follow_the_configuration(void **state)
 {
@@ -466,6 +491,7 @@ int main(void)
 		cmocka_unit_test(test_a_level_lets_connections_end),
 		cmocka_unit_test(test_a_level_in_bytes),
 		cmocka_unit_test(test_a_level_ends_with_its_service),
+		cmocka_unit_test(test_a_level_ends_with_its_unit),
 		cmocka_unit_test(test_features_follow_the_configuration),
 	};
 

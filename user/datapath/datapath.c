@@ -362,6 +362,32 @@ static int clear_gauges(const struct datapath *dp, struct error *err)
 	return 0;
 }
 
+/* Levels and capacities that were found for another service of that number, or in another unit, say nothing of this
+ * one; nor do another's counters. */
+static int services_begin(struct datapath *dp, const struct image *image, struct error *err)
+{
+	const struct catalogue_slot *before = datapath_catalogue(dp);
+	const struct policy_slot *policies = datapath_policies(dp);
+
+	for (unsigned service = 1; service < SERVICES_MAX; service++) {
+		const char *name = image->catalogue.names[service];
+		__u32 changed = image->policies.policies[service].flags ^ policies->policies[service].flags;
+		bool same = strcmp(name, before->names[service]) == 0;
+		if (!name[0] || (same && !(changed & POLICY_BYTES)))
+			continue;
+		dp->state->levels[service] = 0;
+		dp->state->capacities[service].word = 0;
+		if (same)
+			continue;
+		memset(&dp->responses[service], 0, sizeof(*dp->responses));
+		drops_forget(dp, service);
+		if (clear_tallies(dp, service))
+			return error_set(err, -errno, "counters of service %s: cannot clear: %s", name,
+			                 strerror(errno));
+	}
+	return 0;
+}
+
 int datapath_apply(struct datapath *dp, const struct config *config, struct error *err)
 {
 	_cleanup_(image_freep) struct image *image = NULL;
@@ -390,18 +416,9 @@ int datapath_apply(struct datapath *dp, const struct config *config, struct erro
 	if (failure)
 		return failure;
 	image->policies.tenants = policy_slot;
-	for (unsigned service = 1; service < SERVICES_MAX; service++) {
-		if (!image->catalogue.names[service][0] ||
-		    strcmp(image->catalogue.names[service], before->names[service]) == 0)
-			continue;
-		dp->state->levels[service] = 0;
-		dp->state->capacities[service].word = 0;
-		memset(&dp->responses[service], 0, sizeof(*dp->responses));
-		drops_forget(dp, service);
-		if (clear_tallies(dp, service))
-			return error_set(err, -errno, "counters of service %s: cannot clear: %s",
-			                 image->catalogue.names[service], strerror(errno));
-	}
+	failure = services_begin(dp, image, err);
+	if (failure)
+		return failure;
 
 	dp->state->policies[policy_slot] = image->policies;
 	dp->state->classifiers[classifier_slot] = image->classifier;

@@ -37,6 +37,13 @@ int datapath_set_level(struct datapath *dp, unsigned service, double per_second,
 	return 0;
 }
 
+/* What of a rank's step comes at once, as capacity_now() in bpf/capacity.h has it. */
+static __u64 step_of(const struct policy *policy, __u64 increment)
+{
+	return policy->flags & POLICY_BYTES ? CAPACITY_STEP_BYTES * increment >> BYTE_SHIFT
+	                                    : CAPACITY_STEP_PACKETS * increment;
+}
+
 /* What was charged at a smaller capacity would hold up what a larger one has room for. */
 static void debt_forgive(__u64 *tat_ns, __u64 most_ns)
 {
@@ -59,7 +66,7 @@ int datapath_set_capacity(struct datapath *dp, unsigned service, double per_seco
 	bool rises = increment < capacity->word >> LEVEL_TIME_BITS;
 	__atomic_store_n(&capacity->word, word, __ATOMIC_RELAXED);
 	if (rises && increment)
-		debt_forgive(&capacity->tat_ns, now_ns + policy->capacity_tick_ns + increment * CAPACITY_STEP_PACKETS);
+		debt_forgive(&capacity->tat_ns, now_ns + policy->capacity_tick_ns + step_of(policy, increment));
 	return 0;
 }
 
