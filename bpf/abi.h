@@ -141,7 +141,7 @@ struct policy {
 /* A rank at half the capacity that found room for two packets alone lost 4 %; with eight it loses less than 0.01 % (the
  * queue M/D/1). Where capacity is in bytes they are of a common size. */
 #define CAPACITY_STEP_PACKETS 8
-#define CAPACITY_STEP_BYTES   (CAPACITY_STEP_PACKETS * 1514)
+#define CAPACITY_STEP_BYTES   (CAPACITY_STEP_PACKETS * 1514ULL)
 
 #define PAYLOAD_BYTES_MAX           16
 #define PAYLOAD_OFFSET_MAX          2047

@@ -255,6 +255,7 @@ until_true() {
 	assert_equal "$(code '/api/v1/users?service=%ff')" 404
 	run -0 get '/api/v1/users?limit=%c3'
 	assert_output --partial "limit=?: a whole number was expected"
+	assert_equal "$(code '/api/v1/lists?limit=some')" 400
 	assert_equal "$("$SPILLWAY" services --json | jq '.[] | select(.name == "dns") | .level_packets_per_second')" 100
 	assert_equal "$(stat -c %a "$SPILLWAY_SOCKET")" 660
 }

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/times.h"
 #include "daemon/adaptive.h"
 #include "daemon/daemon.h"
 #include "daemon/hotspots.h"
@@ -21,14 +22,11 @@ int api_service_number(const struct daemon *daemon, const char *name)
 	return name[0] ? catalogue_find(datapath_catalogue(daemon->datapath), name) : -1;
 }
 
-static json_t *time_text(long long seconds)
+json_t *api_time(int64_t time_s)
 {
-	char text[32];
-	time_t when = (time_t)seconds;
-	struct tm utc;
+	char text[TIMES_TEXT_MAX];
 
-	if (!gmtime_r(&when, &utc) || !strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &utc))
-		return json_null();
+	times_format_utc(time_s, text);
 	return json_string(text);
 }
 
@@ -173,7 +171,7 @@ static json_t *interfaces_document(const struct daemon *daemon)
 			json_pack("{s:s,s:o,s:o,s:b,s:o}", "name", links[i].name, "index",
 		                  attached ? json_integer(links[i].index) : json_null(), "mode",
 		                  attached ? json_string(links[i].generic ? "generic" : "native") : json_null(),
-		                  "attached", attached, "since", attached ? time_text(links[i].since_s) : json_null()));
+		                  "attached", attached, "since", attached ? api_time(links[i].since_s) : json_null()));
 	}
 	return interfaces;
 }
@@ -469,8 +467,8 @@ int api_set(struct daemon *daemon, const json_t *wish, struct error *err)
 		return error_set(err, -EINVAL, "the request: a JSON object with the name of a 'service' was expected");
 	if (strcmp(service, "other") == 0)
 		return error_set(err, -EINVAL, "service other: what matches no service is counted, never spilled");
-	if (lapse && !(for_s > 0))
-		return error_set(err, -EINVAL, "for_seconds: a number above 0 was expected");
+	if (lapse && !(for_s > 0 && for_s <= API_FOR_S_MOST))
+		return error_set(err, -EINVAL, "for_seconds: a time above 0, of 100 years at most, was expected");
 	if (!daemon_service(daemon, service))
 		return error_set(err, -EINVAL, "service %s: there is none of that name: 'spillway services' lists them",
 		                 service);

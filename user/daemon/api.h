@@ -9,6 +9,8 @@
 #include "base/error.h"
 #include "base/prefix.h"
 
+#define API_FOR_S_MOST (100.0 * 365 * 86400) /* what a verb says may hold */
+
 struct daemon;
 struct observed_user;
 
@@ -20,6 +22,9 @@ json_t *api_users(struct daemon *daemon, const char *service, size_t limit, stru
 
 /* {"service", "mode"?, "level"?, "capacity"?, "class"?, "for_seconds"?}. Returns 0, or -EINVAL with what is wrong. */
 int api_set(struct daemon *daemon, const json_t *wish, struct error *err);
+
+/* A time of day, RFC 3339 in UTC. */
+json_t *api_time(int64_t time_s);
 
 /* Whether every configured interface is attached. */
 bool api_ready(const struct daemon *daemon);

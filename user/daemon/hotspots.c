@@ -157,13 +157,7 @@ void heat_tick(struct heat *heat)
 /* Monotonic seconds as the time of day that they were. */
 static json_t *time_text(double then_s)
 {
-	time_t when = (time_t)llround((double)time(NULL) - (daemon_clock_s() - then_s));
-	char text[32];
-	struct tm utc;
-
-	if (!gmtime_r(&when, &utc) || !strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &utc))
-		return json_null();
-	return json_string(text);
+	return api_time(llround((double)time(NULL) - (daemon_clock_s() - then_s)));
 }
 
 static int longer_hot(const void *left, const void *right)

@@ -6,12 +6,12 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "daemon/api.h"
 #include "daemon/daemon.h"
 #include "daemon/telling.h"
 #include "datapath/lists.h"
 
 #define PAGE_MOST     1000
-#define FOR_S_MOST    (100.0 * 365 * 86400)
 #define LOOK_AGAIN_MS 1000 /* whether there is anything to sweep */
 #define GO_ON_MS      20   /* between two pieces */
 
@@ -61,7 +61,7 @@ static int read_duration(const json_t *wish, uint64_t *out_ns, struct error *err
 	const json_t *value = json_object_get(wish, "for_seconds");
 	double seconds = json_number_value(value);
 
-	if (value && !(seconds > 0 && seconds <= FOR_S_MOST))
+	if (value && !(seconds > 0 && seconds <= API_FOR_S_MOST))
 		return error_set(err, -EINVAL, "for_seconds: a time above 0, of 100 years at most, was expected");
 	*out_ns = (uint64_t)(seconds * 1e9);
 	return 0;

@@ -40,7 +40,6 @@ struct recorder {
 	double passed_s;
 	unsigned long pass;
 	int64_t time_s, minute_s;
-	enum history_state told_state;
 	uint64_t told_lost;
 	char told_why[sizeof(((struct error *)NULL)->text)], told_aside[PATH_MAX];
 };

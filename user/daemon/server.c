@@ -119,6 +119,17 @@ static void on_services(struct evhttp_request *request, void *argument)
 		answer(request, api_services(server->daemon, &err), &err);
 }
 
+/* Fills `*query` with what stands behind the '?' of the address: nothing where nothing does, or it cannot be read. For
+ * evhttp_clear_headers(). */
+static void query_read(struct evhttp_request *request, struct evkeyvalq *query)
+{
+	const char *text = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(request));
+
+	*query = (struct evkeyvalq){0};
+	if (text)
+		evhttp_parse_query_str(text, query);
+}
+
 /* A number too large is the largest: there are never as many users. */
 static bool digits_parse(const char *text, size_t *out)
 {
@@ -148,13 +159,11 @@ static void answer_users(struct daemon *daemon, struct evhttp_request *request, 
 static void on_users(struct evhttp_request *request, void *argument)
 {
 	struct server *server = argument;
-	struct evkeyvalq query = {0};
+	struct evkeyvalq query;
 
 	if (!http_only_reads(request))
 		return;
-	const char *text = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(request));
-	if (text)
-		evhttp_parse_query_str(text, &query);
+	query_read(request, &query);
 	answer_users(server->daemon, request, &query);
 	evhttp_clear_headers(&query);
 }
@@ -162,15 +171,13 @@ static void on_users(struct evhttp_request *request, void *argument)
 static void on_recent(struct evhttp_request *request, void *argument)
 {
 	struct server *server = argument;
-	struct evkeyvalq query = {0};
+	struct evkeyvalq query;
 	struct error err;
 
 	if (!http_only_reads(request))
 		return;
-	const char *text = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(request));
-	if (text)
-		evhttp_parse_query_str(text, &query);
-	const char *name = text ? evhttp_find_header(&query, "service") : NULL;
+	query_read(request, &query);
+	const char *name = evhttp_find_header(&query, "service");
 	int service = name ? api_service_number(server->daemon, name) : -1;
 	if (service >= 0) {
 		http_reply_json(request, 200, minutes_document(server->minutes, (unsigned)service));
@@ -203,13 +210,11 @@ static void serve_events(struct server *server, struct evhttp_request *request, 
 
 static void on_events(struct evhttp_request *request, void *argument)
 {
-	struct evkeyvalq query = {0};
+	struct evkeyvalq query;
 
 	if (!http_only_reads(request))
 		return;
-	const char *text = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(request));
-	if (text)
-		evhttp_parse_query_str(text, &query);
+	query_read(request, &query);
 	serve_events(argument, request, &query);
 	evhttp_clear_headers(&query);
 }
@@ -217,17 +222,21 @@ static void on_events(struct evhttp_request *request, void *argument)
 static void on_lists(struct evhttp_request *request, void *argument)
 {
 	struct server *server = argument;
-	struct evkeyvalq query = {0};
+	struct evkeyvalq query;
+	size_t count = 0;
 	struct error err;
 
 	if (!http_only_reads(request))
 		return;
-	const char *text = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(request));
-	if (text)
-		evhttp_parse_query_str(text, &query);
-	const char *after = text ? evhttp_find_header(&query, "after") : NULL;
-	const char *limit = text ? evhttp_find_header(&query, "limit") : NULL;
-	answer(request, api_lists(server->daemon, after, limit ? strtoul(limit, NULL, 10) : 0, &err), &err);
+	query_read(request, &query);
+	const char *after = evhttp_find_header(&query, "after");
+	const char *limit = evhttp_find_header(&query, "limit");
+	if (limit && !digits_parse(limit, &count)) {
+		error_set(&err, 0, "limit=%s: a whole number was expected", limit);
+		http_reply_error(request, 400, &err);
+	} else {
+		answer(request, api_lists(server->daemon, after, count, &err), &err);
+	}
 	evhttp_clear_headers(&query);
 }
 

@@ -40,8 +40,8 @@ int datapath_set_level(struct datapath *dp, unsigned service, double per_second,
 /* What of a rank's step comes at once, as capacity_now() in bpf/capacity.h has it. */
 static __u64 step_of(const struct policy *policy, __u64 increment)
 {
-	return policy->flags & POLICY_BYTES ? CAPACITY_STEP_BYTES * increment >> BYTE_SHIFT
-	                                    : CAPACITY_STEP_PACKETS * increment;
+	return policy->flags & POLICY_BYTES ? increment * CAPACITY_STEP_BYTES >> BYTE_SHIFT
+	                                    : increment * CAPACITY_STEP_PACKETS;
 }
 
 /* What was charged at a smaller capacity would hold up what a larger one has room for. */

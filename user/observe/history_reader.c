@@ -162,24 +162,6 @@ int history_reader_services(struct history_reader *reader, struct history_servic
 	return 0;
 }
 
-int history_reader_span(struct history_reader *reader, enum history_step step, int64_t *first_s, int64_t *end_s,
-                        struct error *err)
-{
-	static const char *const oldest[STEPS] = {"SELECT min(id) FROM seconds", "SELECT min(id) FROM minutes",
-	                                          "SELECT min(id) FROM quarters"};
-	static const char *const newest[STEPS] = {"SELECT max(id) FROM seconds", "SELECT max(id) FROM minutes",
-	                                          "SELECT max(id) FROM quarters"};
-	int64_t from = 0, to = 0, row_s = step_row_s(&history_steps[step]);
-	int failure = read_number(reader, oldest[step], &from, err);
-	if (!failure)
-		failure = read_number(reader, newest[step], &to, err);
-	if (failure)
-		return failure;
-	*first_s = (from >> 16) * row_s;
-	*end_s = to ? ((to >> 16) + 1) * row_s : 0;
-	return 0;
-}
-
 /* Copies a row's samples to where they belong in those that are asked for. */
 static int take_row(struct history_reader *reader, sqlite3_stmt *get, const struct step *step, unsigned service,
                     int64_t row, int64_t from, struct sample *samples, size_t count, struct error *err)

@@ -29,10 +29,6 @@ struct history_service {
 int history_reader_services(struct history_reader *reader, struct history_service **out, size_t *count,
                             struct error *err);
 
-/* The newest time that this step has samples up to, and the oldest that it has them from; 0 where there are none. */
-int history_reader_span(struct history_reader *reader, enum history_step step, int64_t *first_s, int64_t *end_s,
-                        struct error *err);
-
 /* One sample for each step from `from_s` up to `to_s` (cut down to the step, the first one included, the last not). A
  * sample with no SAMPLE_SECONDS: no daemon ran then, or it is not kept so long. Silence while a daemon ran is a sample
  * of zeros. `*out` is the caller's (free). `service` 0 is the host as a whole. -E2BIG beyond HISTORY_SAMPLES_MOST. */
