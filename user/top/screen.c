@@ -14,7 +14,6 @@
 
 #define WIDTH_LEAST  40
 #define HEIGHT_LEAST 8
-#define ROWS_MOST    512
 #define NAME_WIDTH   13
 #define USER_LEAST   18
 #define USER_MOST    44 /* an IPv6 prefix */
@@ -259,8 +258,8 @@ static size_t first_shown(size_t cursor, size_t rows)
 
 static void services_table(const struct view *view, const struct samples *samples, int top, int rows)
 {
-	static const struct sampled_service *services[ROWS_MOST];
-	size_t count = view_services(view, samples, services, ROWS_MOST);
+	static const struct sampled_service *services[VIEW_ROWS_MOST];
+	size_t count = view_services(view, samples, services, VIEW_ROWS_MOST);
 	char more[64];
 
 	snprintf(more, sizeof(more), "%s  %zu of %zu, by %s", wide() ? USERS_HEADING : "", count, samples->count,
@@ -308,8 +307,8 @@ static void user_row(const json_t *user, bool chosen)
 
 static void users_table(const struct view *view, const struct samples *samples, int top, int rows)
 {
-	static const json_t *users[ROWS_MOST];
-	size_t count = view_users(view, samples, users, ROWS_MOST);
+	static const json_t *users[VIEW_ROWS_MOST];
+	size_t count = view_users(view, samples, users, VIEW_ROWS_MOST);
 	bool cursor_here = view->page == PAGE_SERVICE || view->users_chosen;
 
 	char names[USER_MOST + 64];

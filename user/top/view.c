@@ -11,7 +11,6 @@
 #define INTERVAL_LEAST_S 0.2
 #define INTERVAL_MOST_S  60.0
 #define PAGE_ROWS        10
-#define ROWS_MOST        2048
 
 static const char *const order_names[ORDERS] = {"spilled", "received", "users", "response", "name"};
 
@@ -96,28 +95,28 @@ static bool users_have_cursor(const struct view *view)
 
 static size_t rows_count(const struct view *view, const struct samples *samples)
 {
-	static const struct sampled_service *services[ROWS_MOST];
-	static const json_t *users[ROWS_MOST];
+	static const struct sampled_service *services[VIEW_ROWS_MOST];
+	static const json_t *users[VIEW_ROWS_MOST];
 
-	return users_have_cursor(view) ? view_users(view, samples, users, ROWS_MOST)
-	                               : view_services(view, samples, services, ROWS_MOST);
+	return users_have_cursor(view) ? view_users(view, samples, users, VIEW_ROWS_MOST)
+	                               : view_services(view, samples, services, VIEW_ROWS_MOST);
 }
 
 static void enter(struct view *view, const struct samples *samples)
 {
-	static const struct sampled_service *services[ROWS_MOST];
-	static const json_t *users[ROWS_MOST];
+	static const struct sampled_service *services[VIEW_ROWS_MOST];
+	static const json_t *users[VIEW_ROWS_MOST];
 	size_t count = rows_count(view, samples);
 
 	if (view->cursor >= count || view->page == PAGE_USER)
 		return;
 	if (users_have_cursor(view)) {
-		view_users(view, samples, users, ROWS_MOST);
+		view_users(view, samples, users, VIEW_ROWS_MOST);
 		snprintf(view->service, sizeof(view->service), "%s", sample_text(users[view->cursor], "service"));
 		snprintf(view->user, sizeof(view->user), "%s", sample_text(users[view->cursor], "user"));
 		view->page = PAGE_USER;
 	} else {
-		view_services(view, samples, services, ROWS_MOST);
+		view_services(view, samples, services, VIEW_ROWS_MOST);
 		snprintf(view->service, sizeof(view->service), "%s", services[view->cursor]->name);
 		view->page = PAGE_SERVICE;
 	}
@@ -215,8 +214,8 @@ void view_key(struct view *view, const struct samples *samples, int key)
 	             {'j', 1},
 	             {KEY_TO_PAGE_UP, -PAGE_ROWS},
 	             {KEY_TO_PAGE_DOWN, PAGE_ROWS},
-	             {KEY_TO_FIRST, -ROWS_MOST},
-	             {KEY_TO_LAST, ROWS_MOST}};
+	             {KEY_TO_FIRST, -VIEW_ROWS_MOST},
+	             {KEY_TO_LAST, VIEW_ROWS_MOST}};
 
 	if (view->filtering) {
 		filter_key(view, key);

@@ -39,6 +39,7 @@ enum view_key {
 };
 
 #define VIEW_FILTER_MAX 32
+#define VIEW_ROWS_MOST  2048 /* of a table: more than there can be services, or users that are asked for */
 
 struct view {
 	enum view_page page, page_before_help;
