@@ -78,20 +78,6 @@ static int read_config(const struct daemon_options *options, struct config **out
 	return 0;
 }
 
-static void overrides_drop_lapsed(struct daemon *daemon, double now_s)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < daemon->overrides_count; i++) {
-		const struct override *override = &daemon->overrides[i];
-		if (!override->until_s || override->until_s > now_s)
-			daemon->overrides[kept++] = *override;
-		else
-			tell_override_lapsed(daemon, override->service);
-	}
-	daemon->overrides_count = kept;
-}
-
 static void override_lay(const struct override *override, struct config_service *service)
 {
 	if (override->has_mode)
@@ -272,19 +258,39 @@ int daemon_override(struct daemon *daemon, const struct override *override, stru
 	return 0;
 }
 
+/* Ends those whose time is over. Where the kernel cannot be told, it is at the next tick. */
+static void overrides_drop_lapsed(struct daemon *daemon, double now_s)
+{
+	size_t kept = 0;
+	struct error err;
+
+	for (size_t i = 0; i < daemon->overrides_count; i++) {
+		const struct override *override = &daemon->overrides[i];
+		if (!override->until_s || override->until_s > now_s)
+			daemon->overrides[kept++] = *override;
+		else
+			tell_override_lapsed(daemon, override->service);
+	}
+	daemon->override_lapsed |= kept != daemon->overrides_count;
+	daemon->overrides_count = kept;
+	if (!daemon->override_lapsed)
+		return;
+	if (apply(daemon, daemon->config, &err) < 0)
+		log_error("%s", err.text);
+	else
+		daemon->override_lapsed = false;
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *argument)
 {
 	struct daemon *daemon = argument;
 	struct error err;
 	double now_s = daemon_clock_s();
-	size_t overrides = daemon->overrides_count;
 	(void)fd, (void)what;
 
 	sd_notify(0, "WATCHDOG=1");
 	log_tick();
 	overrides_drop_lapsed(daemon, now_s);
-	if (daemon->overrides_count != overrides && apply(daemon, daemon->config, &err) < 0)
-		log_error("%s", err.text);
 	if (observer_tick(daemon->observer, now_s, &err) < 0)
 		log_error("%s", err.text);
 	heat_tick(daemon->heat);

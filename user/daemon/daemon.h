@@ -52,8 +52,9 @@ struct daemon {
 	struct event *caught[3];   /* SIGTERM, SIGINT, SIGHUP */
 	struct override overrides[DAEMON_OVERRIDES_MAX];
 	size_t overrides_count;
-	double started_s; /* monotonic */
-	double aged_s;    /* the same: when the table's times were last kept from wrapping */
+	bool override_lapsed; /* and the kernel does not know of it yet */
+	double started_s;     /* monotonic */
+	double aged_s;        /* the same: when the table's times were last kept from wrapping */
 	char kernel[128];
 	char host[128]; /* its name */
 };
