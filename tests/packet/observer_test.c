@@ -218,6 +218,26 @@ static void test_visitors(void **state)
 	observer_hurry(observer, false);
 }
 
+/* Whoever sends fragments whose first was not seen is held to other limits by them, and is one user all the same. */
+static void test_strays_are_their_senders(void **state)
+{
+	static const char *const words[] = {"4:src=10.0.0.1 udp:7", "4:src=10.0.0.1,off=80,protocol=17 raw:100",
+	                                    "4:src=10.0.0.1,off=80,protocol=6 raw:100", "4:src=10.0.0.2 udp:7"};
+	static const unsigned packets[] = {5, 10, 20, 15};
+	struct observed_service other;
+	struct error err;
+	(void)state;
+
+	world_forget(&world);
+	double each = live(2.5, words, packets, 4);
+	assert_int_equal(observer_service(observer, number_of("other"), &other, &err), 0);
+	assert_int_equal(other.heaviest_count, 2);
+	assert_true(fabs(other.heaviest[0].packets_per_second - 35 * each) < 3.5 * each);
+	assert_true(fabs(other.heaviest[1].packets_per_second - 15 * each) < 1.5 * each);
+	assert_true(other.heaviest[0].passed_packets == 35 * (other.heaviest[1].passed_packets / 15));
+	assert_int_equal(other.active_users, 2);
+}
+
 static int make(void **state)
 {
 	struct error err;
@@ -241,6 +261,7 @@ int main(void)
 		cmocka_unit_test(test_demands_and_the_rest),
 		cmocka_unit_test(test_the_nameless_are_the_rest),
 		cmocka_unit_test(test_visitors),
+		cmocka_unit_test(test_strays_are_their_senders),
 	};
 
 	return cmocka_run_group_tests(tests, make, remove_world);

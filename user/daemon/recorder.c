@@ -82,18 +82,13 @@ static uint64_t offered(const struct observed_user *user)
 	return user->passed_packets + user->spilled_packets + user->shadow_packets;
 }
 
-static bool same_user(const struct observed_user *a, const struct observed_user *b)
-{
-	return a->key[0] == b->key[0] && a->key[1] == b->key[1] && a->kind == b->kind && a->ipv6 == b->ipv6;
-}
-
 /* The place of a user among those that are followed: its own, a free one, or the one that says least. */
 static struct followed_user *follow(struct recorded_service *service, const struct observed_user *user)
 {
 	struct followed_user *least = &service->users[0];
 
 	for (size_t i = 0; i < service->users_count; i++) {
-		if (same_user(&service->users[i].last, user))
+		if (observed_same_user(&service->users[i].last, user))
 			return &service->users[i];
 		if (service->users[i].packets < least->packets)
 			least = &service->users[i];
@@ -109,7 +104,7 @@ static void add_user(struct recorded_service *service, const struct observed_use
 	struct followed_user *followed = follow(service, user);
 	uint64_t before = offered(&followed->last);
 
-	if (same_user(&followed->last, user) && offered(user) >= before) {
+	if (observed_same_user(&followed->last, user) && offered(user) >= before) {
 		followed->packets += offered(user) - before;
 		if (user->spilled_packets >= followed->last.spilled_packets)
 			followed->spilled += user->spilled_packets - followed->last.spilled_packets;
@@ -251,6 +246,10 @@ static bool sample_service(struct recorder *recorder, unsigned number, const cha
 	if (known)
 		add_outcomes(sample, &observed.tallies, &service->before);
 	service->before = observed.tallies;
+	if (service->name[0] && strcmp(service->name, name) != 0) { /* what was seen of the number's last service */
+		service->users_count = 0;
+		free(TAKE_PTR(service->bins));
+	}
 	if (!known)
 		snprintf(service->name, sizeof(service->name), "%s", name);
 	if (!sample->values[SAMPLE_PACKETS])

@@ -299,7 +299,29 @@ static int heavier_first(const void *left, const void *right)
 	return (a < b) - (a > b);
 }
 
-static void publish(struct service_census *service)
+/* A source's strays are metered apart from its other packets, in a cell for each protocol (POLICY_STRAY), and count for
+ * the same service: among the heaviest they are one user. */
+static void merge_strays(struct service_census *other)
+{
+	for (size_t i = 0; i < other->heaviest_count; i++) {
+		struct observed_user *user = &other->heaviest[i];
+		for (size_t j = other->heaviest_count; j-- > i + 1;) {
+			const struct observed_user *more = &other->heaviest[j];
+			if (!observed_same_user(user, more))
+				continue;
+			user->packets_per_second += more->packets_per_second;
+			user->bytes_per_second += more->bytes_per_second;
+			user->passed_packets += more->passed_packets;
+			user->spilled_packets += more->spilled_packets;
+			user->shadow_packets += more->shadow_packets;
+			user->tenured |= more->tenured;
+			other->heaviest[j] = other->heaviest[--other->heaviest_count];
+			other->active--;
+		}
+	}
+}
+
+static void publish(struct service_census *service, bool has_strays)
 {
 	struct observed_user *last = service->heaviest;
 
@@ -313,6 +335,8 @@ static void publish(struct service_census *service)
 	service->named_next = 0;
 	if (service->demands)
 		demands_settle(service->demands);
+	if (has_strays)
+		merge_strays(service);
 	if (service->heaviest_count)
 		qsort(service->heaviest, service->heaviest_count, sizeof(*service->heaviest), heavier_first);
 }
@@ -354,7 +378,7 @@ int census_take(struct census *census, bool visited, struct error *err)
 	for (size_t set = 0; set < table.count; set += CHUNK_SETS)
 		chunk_read(&pass, &table, set, &census->chunk_times_s[set / CHUNK_SETS]);
 	for (size_t i = 0; i < SERVICES_MAX; i++) {
-		publish(&census->services[i]);
+		publish(&census->services[i], i == SERVICE_OTHER);
 		census->table.quiet &= !census->services[i].active;
 	}
 	census->clock_ns = clock_ns;

@@ -30,6 +30,12 @@ struct observed_user {
 	__u64 passed_packets, spilled_packets, shadow_packets;
 };
 
+/* Whether both are the same user of a service. */
+static inline bool observed_same_user(const struct observed_user *a, const struct observed_user *b)
+{
+	return a->key[0] == b->key[0] && a->key[1] == b->key[1] && a->kind == b->kind && a->ipv6 == b->ipv6;
+}
+
 struct observed_service {
 	struct service_tallies tallies;
 	struct datapath_paces paces;          /* in force */
