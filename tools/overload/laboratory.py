@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The laboratory as this benchmark uses it: two servers, each within a share of one processor, and whoever asks or floods
 them from the other. It must not know cases nor columns. Runs under tools/lab.sh, which removes the namespaces."""
+import contextlib
 import json
 import os
 import pathlib
@@ -55,6 +56,10 @@ class Share:
         root = pathlib.Path("/sys/fs/cgroup" if unified else "/sys/fs/cgroup/cpu")
         if unified and "cpu" not in (root / "cgroup.subtree_control").read_text(encoding="ascii").split():
             (root / "cgroup.subtree_control").write_text("+cpu", encoding="ascii")
+        for stale in root.glob("spillway-overload*"):  # of a run that was killed: none of them is in use
+            if not pathlib.Path(f"/run/spillway-lab-{stale.name.split('-')[1]}").exists():
+                with contextlib.suppress(OSError):
+                    stale.rmdir()
         self.path = root / f"spillway-{os.environ['LAB_NAME']}-{name}"
         self.path.mkdir()
         if unified:
