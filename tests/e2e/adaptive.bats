@@ -197,6 +197,17 @@ is_below() {
 	until_true 10 told '.event == "recovery" and .service == "dns"'
 }
 
+@test "a flood above the configured capacity moves the level, and no capacity" {
+	config "name: syslog, ports: [514], replies: no, capacity: {minimum: 10, maximum: 200}"
+	sed -i '/name: syslog/s/, target_response: 200ms//' "$DIR/spillway.yaml"
+	start
+	watch_events
+	misbehave 514 10.99.2.0/31 2 2000 3
+	until_true 5 told '.event == "level" and .service == "syslog" and .before == 10000 and .after < 200'
+	run events '.event == "capacity"'
+	assert_output ""
+}
+
 @test "of two services of one process the one that is flooded is limited, and the other's users go on" {
 	config "name: dns, ports: [53]" "name: other-dns, ports: [54]"
 	serve 53 54

@@ -179,11 +179,16 @@ static struct controller_signals signals_of(const struct adaptive *adaptive, con
 	return signals;
 }
 
+static bool differs(double before, double after)
+{
+	if (isfinite(before) != isfinite(after))
+		return true;
+	return isfinite(after) && fabs(after - before) > NEWS * before;
+}
+
 static bool is_news(const struct written *written, double value, double now_s)
 {
-	if (now_s - written->at_s >= REFRESH_S || isfinite(value) != isfinite(written->value))
-		return true;
-	return isfinite(value) && fabs(value - written->value) > NEWS * written->value;
+	return now_s - written->at_s >= REFRESH_S || differs(written->value, value);
 }
 
 static int write_level(struct adaptive *adaptive, struct adapted *service, double now_s, struct error *err)
@@ -224,18 +229,28 @@ static void tell(const struct adaptive *adaptive, const struct adapted *service,
 	events_tell(adaptive->daemon->events, event, service->name, NULL, figures, "%s", last->why);
 }
 
+/* What is known to be the capacity: where nothing was told, the configured one, if there is one. */
+static double capacity_told(const struct adapted *service)
+{
+	double most = service->bounds.capacity_maximum;
+
+	return most > 0 ? fmin(service->told_capacity, most) : service->told_capacity;
+}
+
 /* A wish that is not in force is no event: `spillway services` has it. */
 static void tell_moves(const struct adaptive *adaptive, struct adapted *service)
 {
 	const struct controller_decision *last = &service->last;
 	__u32 flags = policy_of(adaptive, service->number)->flags;
+	double capacity = capacity_told(service);
 
 	if (last->fault_begins)
-		tell(adaptive, service, "fault", service->told_capacity, last->capacity_pps);
+		tell(adaptive, service, "fault", capacity, last->capacity_pps);
 	if (last->fault_ends)
-		tell(adaptive, service, "recovery", service->told_capacity, last->capacity_pps);
+		tell(adaptive, service, "recovery", capacity, last->capacity_pps);
 	if (last->capacity_moved && flags & POLICY_MOVES) {
-		tell(adaptive, service, "capacity", service->told_capacity, last->capacity_pps);
+		if (differs(capacity, last->capacity_pps))
+			tell(adaptive, service, "capacity", capacity, last->capacity_pps);
 		service->told_capacity = last->capacity_pps;
 	}
 	if (last->level_moved && flags & POLICY_LEVEL) {
