@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=dash
-# Init of the guest whose initramfs run.sh makes: mounts what Spillway needs, runs check.sh for each build, and ends.
+# Init of the guest whose initramfs run.sh makes: mounts what Spillway needs, runs check.sh for the build, and ends.
 /bin/busybox --install -s /bin
 export PATH=/bin HOME=/
 mount -t proc proc /proc
@@ -16,6 +16,7 @@ ip link set lo up
 for module in /modules/*.ko; do
 	insmod "$module"
 done
+# MATRIX_* come from the kernel's command line.
 for build in /builds/*; do
 	KERNEL_CONFIG=/boot/config-$(uname -r) bash /check.sh "${build##*/}" "$build"
 done
