@@ -538,8 +538,7 @@ static __always_inline int newcomer_judge(struct meter_set *set, const struct po
 
 /* The same as meter_judge() for whoever is not simply within its limit: newcomers, users over it or with gauges, and
  * those whose word another CPU changed at the same time.
- * A global function, as is cell_note(): the verifier goes through it once, and not again for each way into it (all
- * features on, that is 267,000 instructions in place of 646,000). */
+ * A global function, as is cell_note(): the verifier goes through it once, and not again for each way into it. */
 __noinline int meter_judge_slowly(struct meter_set *set, const struct policy *policy, const struct metered *metered)
 {
 	if (!set || !policy || !metered)

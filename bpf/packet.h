@@ -55,16 +55,17 @@ enum packet_fragment {
 struct packet {
 	__u64 source[2]; /* [high, low], network order, IPv4 as ::ffff:a.b.c.d */
 	__u64 destination[2];
-	const void *transport; /* the header of a placed TCP or UDP packet; to be held against the frame's end again */
-	__u32 bytes;           /* of the whole frame */
+	__u32 bytes;        /* of the whole frame */
+	__u32 transport_at; /* where the header of a placed TCP or UDP packet begins in the frame, else 0: not a
+	                     * pointer, or the verifier would follow each way to one through all that comes after */
 	__u32 fragment_id;
 	__u16 port;            /* destination port; of a protocol without ports, its number */
 	__u8 table;            /* enum port_table, or POLICY_STRAY_UNKNOWN */
 	__u8 ipv6;             /* 0 or 1 */
 	__u8 fragment;         /* enum packet_fragment */
 	__u8 malformation;     /* of a malformed one */
-	__u16 transport_bytes; /* that the IP header speaks of, with the header at `transport`; the lowest 16 bits */
-			       /* no byte of it is padding: two are compared whole */
+	__u16 transport_bytes; /* that the IP header speaks of, with the transport's header; the lowest 16 bits */
+	__u32 reserved;        /* no byte of it is padding: two are compared whole */
 };
 
 /* What is left of a frame: the bytes that may be read, and those that the IP header says are there. */
@@ -85,6 +86,11 @@ static __always_inline __u32 frame_bytes(struct xdp_md *ctx, __u32 linear_bytes)
 }
 
 #define CURSOR_HAS(cursor, type) ((void *)((type *)(cursor)->at + 1) <= (cursor)->end)
+
+static __always_inline __u32 cursor_at(const struct cursor *cursor)
+{
+	return cursor->linear_bytes - (__u32)(cursor->end - cursor->at);
+}
 
 static __always_inline enum packet_kind packet_malformed(struct packet *packet, enum malformation why)
 {
@@ -118,7 +124,7 @@ static __always_inline enum packet_kind parse_tcp(struct cursor *cursor, struct 
 		return PACKET_MALFORMED;
 	packet->table = PORTS_TCP;
 	packet->port = bpf_ntohs(tcp->dest);
-	packet->transport = tcp;
+	packet->transport_at = cursor_at(cursor);
 	packet->transport_bytes = cursor->declared;
 	return PACKET_PLACED;
 }
@@ -136,7 +142,7 @@ static __always_inline enum packet_kind parse_udp(struct cursor *cursor, struct 
 		return PACKET_MALFORMED;
 	packet->table = PORTS_UDP;
 	packet->port = bpf_ntohs(udp->dest);
-	packet->transport = udp;
+	packet->transport_at = cursor_at(cursor);
 	packet->transport_bytes = cursor->declared;
 	return PACKET_PLACED;
 }
@@ -295,9 +301,7 @@ __noinline int chain_walk(struct xdp_md *ctx, struct chain *chain)
 static __always_inline enum packet_kind parse_extensions(struct cursor *cursor, struct xdp_md *ctx, __u8 *protocol,
                                                          struct packet *packet)
 {
-	struct chain chain = {.offset = cursor->linear_bytes - (__u32)(cursor->end - cursor->at),
-	                      .declared = cursor->declared,
-	                      .protocol = *protocol};
+	struct chain chain = {.offset = cursor_at(cursor), .declared = cursor->declared, .protocol = *protocol};
 
 	if (chain_walk(ctx, &chain) < 0)
 		return packet_malformed(packet, MALFORMED_EXTENSION);
@@ -428,12 +432,22 @@ static __always_inline __u32 packet_bytes(struct xdp_md *ctx, const struct packe
 	return frame_bytes(ctx, packet->bytes);
 }
 
+/* The header of a placed TCP or UDP packet, where so many bytes of it can be read; else NULL. */
+static __always_inline const void *packet_transport(struct xdp_md *ctx, const struct packet *packet, __u32 bytes)
+{
+	unsigned long start = ctx->data, end = ctx->data_end, offset = packet->transport_at & CHAIN_OFFSET_MAX;
+	OPAQUE(start);
+	OPAQUE(end);
+	const void *transport = (const void *)start + offset;
+
+	return offset && transport + bytes <= (const void *)end ? transport : 0;
+}
+
 /* Whether a packet opens a TCP connection: SYN without ACK (RFC 9293 section 3.5). */
 static __always_inline bool packet_connects(struct xdp_md *ctx, const struct packet *packet)
 {
-	const struct tcphdr *tcp = packet->transport;
-
-	if (packet->table != PORTS_TCP || !tcp || (const void *)(tcp + 1) > (const void *)(long)ctx->data_end)
+	if (packet->table != PORTS_TCP)
 		return false;
-	return tcp->syn && !tcp->ack;
+	const struct tcphdr *tcp = packet_transport(ctx, packet, sizeof(*tcp));
+	return tcp && tcp->syn && !tcp->ack;
 }

@@ -53,16 +53,16 @@ static __always_inline bool request_from_segment(const struct tcphdr *tcp, __u32
 /* Whether a packet asks for a reply, and what that will be known by. */
 static __always_inline bool request_read(struct xdp_md *ctx, const struct packet *packet, struct request *request)
 {
-	const void *end = (const void *)(long)ctx->data_end;
-	const struct tcphdr *tcp = packet->transport;
-	const struct udphdr *udp = packet->transport; /* ports are at the same place */
+	const struct udphdr *udp = packet_transport(ctx, packet, sizeof(*udp)); /* TCP has its ports there, too */
 
-	if (!udp || (const void *)(udp + 1) > end)
+	if (!udp)
 		return false;
 	request->kind = SAMPLE_DATAGRAM;
-	if (packet->table == PORTS_TCP &&
-	    ((const void *)(tcp + 1) > end || !request_from_segment(tcp, packet->transport_bytes, request)))
-		return false;
+	if (packet->table == PORTS_TCP) {
+		const struct tcphdr *tcp = packet_transport(ctx, packet, sizeof(*tcp));
+		if (!tcp || !request_from_segment(tcp, packet->transport_bytes, request))
+			return false;
+	}
 	request->flow = (struct flow){.remote = {packet->source[0], packet->source[1]},
 	                              .local = {packet->destination[0], packet->destination[1]},
 	                              .remote_port = udp->source,

@@ -10,9 +10,10 @@
 /* Where the connection's tag would lie. False where the ports are not there to read. */
 static __always_inline bool tag_key_of(struct xdp_md *ctx, const struct packet *packet, struct tag_key *key)
 {
-	const __be16 *ports = packet->transport; /* source and destination: the same place in TCP and UDP */
+	/* Source and destination: the same place in TCP and UDP. */
+	const __be16 *ports = packet_transport(ctx, packet, 2 * sizeof(*ports));
 
-	if (!ports || (const void *)(ports + 2) > (const void *)(long)ctx->data_end)
+	if (!ports)
 		return false;
 	*key = (struct tag_key){.remote = {packet->source[0], packet->source[1]},
 	                        .local = {packet->destination[0], packet->destination[1]},

@@ -54,12 +54,11 @@ static __always_inline bool user_from_payload(struct xdp_md *ctx, const struct p
                                               const struct policy *policy, __u32 span, struct user *user)
 {
 	const void *end = (const void *)(long)ctx->data_end;
-	const struct udphdr *udp = packet->transport;
+	const struct udphdr *udp = packet_transport(ctx, packet, sizeof(*udp));
 	__u32 offset = PAYLOAD_OFFSET(span), bytes = PAYLOAD_BYTES(span);
 	__u64 key[2] = {0};
 
-	if (!udp || packet->table != PORTS_UDP || (const void *)(udp + 1) > end ||
-	    bpf_ntohs(udp->len) < sizeof(*udp) + offset + bytes)
+	if (!udp || packet->table != PORTS_UDP || bpf_ntohs(udp->len) < sizeof(*udp) + offset + bytes)
 		return false;
 	const __u8 *at = (const __u8 *)(udp + 1) + offset;
 	if ((const void *)(at + sizeof(key)) <= end) {

@@ -25,7 +25,7 @@ struct outcome {
 };
 
 /* Parses a copy of the frame that ends where its heap block ends. `leftover` fills the packet beforehand: nothing of it
- * may shine through. The transport header is told as its place in the frame. */
+ * may shine through. */
 static struct outcome parse(const uint8_t *frame, size_t linear_bytes, size_t bytes, int leftover)
 {
 	struct outcome outcome;
@@ -36,11 +36,7 @@ static struct outcome parse(const uint8_t *frame, size_t linear_bytes, size_t by
 	if (linear_bytes)
 		memcpy(block, frame, linear_bytes);
 	outcome.kind = parse_frame(block, linear_bytes, bytes, &outcome.packet);
-	if (outcome.packet.transport) {
-		REQUIRE((const uint8_t *)outcome.packet.transport > block);
-		REQUIRE((const uint8_t *)outcome.packet.transport < block + linear_bytes);
-		outcome.packet.transport = (const void *)(uintptr_t)((const uint8_t *)outcome.packet.transport - block);
-	}
+	REQUIRE(!outcome.packet.transport_at || outcome.packet.transport_at < linear_bytes);
 	free(block);
 	return outcome;
 }
