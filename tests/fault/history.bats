@@ -211,11 +211,17 @@ time.sleep(60)' "$HISTORY" >"$DIR/locker" 3>&- &
 	assert_sound "$HISTORY"
 }
 
+# has_seconds N: whether so many are in the file.
+has_seconds() {
+	[ "$("$SPILLWAY" history --database "$HISTORY" --step second --json | jq length)" -ge "$1" ]
+}
+
 @test "F14: killed again and again: each time the file can be read, and is gone on with" {
 	local round
 	for round in 1 2 3; do
 		start
 		within 10 writing
+		within 20 has_seconds "$round"
 		sleep "0.$((RANDOM % 9))"
 		kill -9 "$daemon"
 		wait "$daemon" 2>/dev/null || true
