@@ -73,6 +73,8 @@ has_seen() {
 	# A stop writes what is left.
 	until_true 10 eval '[ "$(number dns received_packets)" -eq 3000 ]'
 	until_true 10 eval '[ "$(number dns packets_per_second)" = 0 ]'
+	sed -i 's/protocol: /protocol: x/' "$DIR/spillway.yaml"
+	run -1 "$SPILLWAY" reload
 	stop
 	assert_equal "$(seen "@$begin")" 3000
 	run -0 "$SPILLWAY" history --database "$DATABASE" --service dns --from "@$begin" --step second --format csv
@@ -91,6 +93,9 @@ has_seen() {
 	assert_equal "$(jq -c '[.[] | select(.of | startswith("packets")) | .from | floor] | unique' <<<"$output")" '[64]'
 	run -0 "$SPILLWAY" history --database "$DATABASE" --events --from "@$begin"
 	assert_line --partial "interface $IFACE: attached"
+	# A row is a line, though what it tells has several.
+	assert_line --regexp '^20.* reload .*expected .*expected'
+	refute_line --regexp '^(/|spillway)'
 }
 
 @test "status says where, how large, and that it is written; a reload moves it" {

@@ -428,8 +428,8 @@ static int show_events(const struct wish *wish, struct history_reader *reader, u
 	struct error err;
 	(void)service;
 
-	if (history_reader_events(reader, wish->service, wish->from_s, wish->to_s, gather_event, &gathering, &err) <
-	    0) {
+	int64_t to_s = wish->to ? wish->to_s : wish->to_s + 1; /* up to now: what this second has seen as well */
+	if (history_reader_events(reader, wish->service, wish->from_s, to_s, gather_event, &gathering, &err) < 0) {
 		json_decref(gathering.rows);
 		fprintf(stderr, "spillway: %s\n", err.text);
 		return EXIT_FAILED;

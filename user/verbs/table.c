@@ -39,6 +39,9 @@ static void cell_format(const json_t *row, const struct column *column, char out
 		snprintf(out, CELL_BYTES, "%s", json_is_true(value) ? "yes" : "no");
 	else
 		snprintf(out, CELL_BYTES, "-");
+	for (; *out; out++) /* of others' making: a row is a line, and the terminal is not theirs */
+		if ((unsigned char)*out < ' ' || *out == 0x7f)
+			*out = ' ';
 }
 
 static void row_format(const json_t *row, const struct column *columns, size_t count, struct cells *out)
