@@ -36,8 +36,8 @@ bpf_profile() {
 
 # FILE, LINES RUN, LINES, BRANCHES RUN, BRANCHES
 bpf_rows() {
-	llvm-cov-19 export --summary-only --instr-profile="$O/bpf.profdata" "$(printf '%s\n' "$O"/bpf/*.map.o | head -n 1)" \
-		$(printf -- '--object=%s ' "$O"/bpf/*.map.o) |
+	local objects=("$O"/bpf/*.map.o)
+	llvm-cov-19 export --summary-only --instr-profile="$O/bpf.profdata" "${objects[0]}" "${objects[@]/#/--object=}" |
 		jq -r '.data[0].files[] | .filename as $f | .summary | select(.lines.count > 0)
 			| [($f | sub(".*/bpf/"; "bpf/")), .lines.covered, .lines.count, .branches.covered, .branches.count] | @tsv'
 }
