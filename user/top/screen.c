@@ -100,7 +100,7 @@ static void put_text(const char *text, int width)
 {
 	int column = 0;
 
-	for (; text[column] && column < width; column++)
+	for (; column < width && text[column]; column++)
 		addch(text[column] >= ' ' && text[column] < 0x7f ? (chtype)text[column] : '?');
 	for (; column < width; column++)
 		addch(' ');
