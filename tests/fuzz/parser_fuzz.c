@@ -83,7 +83,7 @@ static void require_valid(const struct outcome *outcome)
  */
 static bool gives_no_length(const uint8_t *frame, size_t bytes)
 {
-	size_t type = 2 * ETH_ALEN;
+	size_t type = 2UL * ETH_ALEN;
 
 	for (int tag = 0; tag < 2 && type + 6 <= bytes; tag++) {
 		uint16_t ethertype = (uint16_t)(frame[type] << 8 | frame[type + 1]);
