@@ -50,6 +50,7 @@ config() {
 	cat <<-END
 		interfaces: [$1]
 		mode: $2
+		history: null
 		services:
 		  - name: web
 		    protocol: tcp
