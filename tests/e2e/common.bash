@@ -42,6 +42,20 @@ load_assertions() {
 	bats_load_library bats-assert
 }
 
+# Writes a configuration of the wire alone, with a small table; its services, and what else there is, from standard input.
+configure() {
+	{
+		cat <<-END
+			interfaces: [$IFACE]
+			mode: enforce
+			listen: null
+			history: null
+			table: {users: 10000}
+		END
+		cat
+	} >"$DIR/spillway.yaml"
+}
+
 # Starts the daemon and waits until it answers. PLACE: the namespace that it runs in.
 start() {
 	${PLACE:+nsenter --net="/run/netns/$PLACE"} "$SPILLWAY" run --config "$DIR/spillway.yaml" "$@" \

@@ -14,12 +14,7 @@ teardown_file() {
 
 setup() {
 	load_assertions
-	cat >"$DIR/spillway.yaml" <<-END
-		interfaces: [$IFACE]
-		mode: enforce
-		listen: null
-		history: null
-		table: {users: 10000}
+	configure <<-END
 		services:
 		  - {name: dns, protocol: udp, ports: [53]}
 		  - {name: game, protocol: udp, ports: [27015], limit: {packets_per_second: 100, burst: 20}}

@@ -15,12 +15,7 @@ teardown_file() {
 
 setup() {
 	load_assertions
-	cat >"$DIR/spillway.yaml" <<-END
-		interfaces: [$IFACE]
-		mode: enforce
-		listen: null
-		history: null
-		table: {users: 10000}
+	configure <<-END
 		services:
 		  - {name: dns, protocol: udp, ports: [53]}
 	END

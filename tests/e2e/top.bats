@@ -15,12 +15,7 @@ teardown_file() {
 
 setup() {
 	load_assertions
-	cat >"$DIR/spillway.yaml" <<-END
-		interfaces: [$IFACE]
-		mode: enforce
-		listen: null
-		history: null
-		table: {users: 10000}
+	configure <<-END
 		services:
 		  - {name: web, protocol: tcp, ports: [80], limit: {packets_per_second: 100, burst: 10}}
 		  - {name: dns, protocol: udp, ports: [53], limit: {packets_per_second: 100, burst: 10}}
