@@ -39,8 +39,9 @@ config() {
 	END
 }
 
+# users ARGUMENT...: they send from one CPU, before all others there. With EXEC=exec, in the background, the process is $!.
 users() {
-	chrt -f 1 taskset -c "$(($(nproc) > 1))" nsenter --net="/run/netns/$NS" "$TRAFFIC" --interface attack \
+	${EXEC:-} chrt -f 1 taskset -c "$(($(nproc) > 1))" nsenter --net="/run/netns/$NS" "$TRAFFIC" --interface attack \
 		--destination-mac 02:00:00:00:00:01 --destination 192.0.2.1 --port 53 --protocol udp --size 64 \
 		--distribution sequence --json "$@"
 }
@@ -67,30 +68,63 @@ sum() {
 	awk -v column="$1" -v prefix="$2" 'index($1, prefix) == 1 {n += $column} END {print n + 0}' "$DIR/table"
 }
 
-# Whether dns passes its capacity within 2 %, of 20,000 packets/s, over the next second.
-capacity_holds() {
-	local from until before after
-	from=$(date +%s.%N) before=$(number dns passed_packets)
-	sleep 1
-	until=$(date +%s.%N) after=$(number dns passed_packets)
-	near "$((after - before))" "$(awk "BEGIN {print 20000 * ($until - $from)}")" 2
+# at FIELD: one number of dns, between the times that it was asked for and told at. Who asks is not kept waiting.
+at() {
+	local begin=$EPOCHREALTIME answer end
+	answer=$(chrt -f 1 "$SPILLWAY" services --json) end=$EPOCHREALTIME
+	echo "$begin $(jq ".[] | select(.name == \"dns\") | .$1" <<<"$answer") $end"
+}
+
+# What of its capacity of 20,000 packets/s dns passes in the next three seconds: `more` than that and a burst, `less`, or
+# `all` of it, within 2 %. A counter was read some time between two moments: between two readings lies at least what is
+# between the first one's end and the second one's begin, and at most what is between their other ends.
+capacity_passed() {
+	local first
+	first=$(at passed_packets)
+	sleep 3
+	# Eight ranks' steps are the burst: two jiffies of at most 10 ms, and 8 packets, each.
+	echo "$first $(at passed_packets)" | awk '{
+		passed = $5 - $2
+		print passed > 1.02 * 20000 * ($6 - $1) + 8 * (0.02 * 20000 + 8) ? "more" :
+			passed < 0.98 * 20000 * ($4 - $3) ? "less" : "all"}'
+}
+
+spills() {
+	[ "$(number dns spilled_packets)" -gt "$1" ]
+}
+
+# assert_capacity_passed: it is never more. Less it may be for a while, where other work on this machine halts the flood
+# for longer than the burst is.
+assert_capacity_passed() {
+	local part
+	for _ in {1..8}; do
+		part=$(capacity_passed)
+		assert_not_equal "$part" more
+		[ "$part" = less ] || return 0
+	done
+	echo "a service that is flooded passes less than its capacity" >&2
+	return 1
 }
 
 # beside ARGUMENT...: the tenured send as before, beside a flood as fast as this machine can. They lose under 0.1 %, and
 # the service passes its capacity and no more. Other work on this machine may halt a sender for so long that what it then
-# sends at once is a burst: so there are three tries.
+# sends at once is a burst: so there are five tries.
 beside() {
-	local try flood before sent spilled
-	for try in 1 2 3; do
+	local flood honest before sent spilled
+	for _ in {1..5}; do
 		before=$(sum 3 10.1.)
-		taskset -c 0 nsenter --net="/run/netns/$NS" "$TRAFFIC" --interface attack \
+		nice -n -10 taskset -c 0 nsenter --net="/run/netns/$NS" "$TRAFFIC" --interface attack \
 			--destination-mac 02:00:00:00:00:01 --destination 192.0.2.1 --port 53 --protocol udp --size 64 \
-			--seconds 4.5 --json "$@" >"$DIR/flood" 3>&- &
+			--seconds 120 --json "$@" >"$DIR/flood" 3>&- &
 		flood=$!
-		sleep 0.5
-		users --sources 10.1.0.0/16 --users 1000 --rate 10000 --seconds 3 >"$DIR/honest" 3>&- &
-		until_true 3 capacity_holds || { kill "$flood"; wait; return 1; }
-		wait
+		until_true 30 spills "$(number dns spilled_packets)"
+		EXEC=exec users --sources 10.1.0.0/16 --users 1000 --rate 10000 --seconds 120 >"$DIR/honest" 3>&- &
+		honest=$!
+		assert_capacity_passed || { kill "$honest" "$flood"; wait "$honest" "$flood"; return 1; }
+		kill "$honest"
+		wait "$honest"
+		kill "$flood"
+		wait "$flood"
 		table >"$DIR/table"
 		spilled=$(($(sum 3 10.1.) - before)) sent=$(jq .sent "$DIR/honest")
 		echo "# flood of $(jq '.packets_per_second | round' "$DIR/flood") packets/s: $spilled of $sent lost" >&3
@@ -101,23 +135,23 @@ beside() {
 
 # While users earn their tenure.
 @test "F26: a victim whose address is forged loses while that lasts, and no longer" {
-	local spilled passed
-	users --sources 10.3.0.1/32 --rate 50 --seconds 6 --port 54 >"$DIR/victim" 3>&- &
-	local victim=$!
-	sleep 0.5
+	local victim spilled passed
+	EXEC=exec users --sources 10.3.0.1/32 --rate 50 --seconds 300 --port 54 >"$DIR/victim" 3>&- &
+	victim=$!
 	flood --sources 10.3.0.1/32 --users 1 --rate 1000 --seconds 3 --port 54 >/dev/null
 	sleep 1 # the burst
 	spilled=$(number game spilled_packets) passed=$(number game passed_packets)
-	assert [ "$spilled" -gt 2000 ]
+	assert [ "$spilled" -gt 1000 ]
 	assert_equal "$(number game spilled_by_reason.user_limit)" "$spilled"
-	wait "$victim"
+	until_true 60 eval '[ "$(number game passed_packets)" -gt "$((passed + 100))" ]'
 	assert_equal "$(number game spilled_packets)" "$spilled"
-	assert [ "$(number game passed_packets)" -gt "$((passed + 20))" ]
+	kill "$victim"
+	wait "$victim"
 }
 
 @test "a minute of steady traffic earns tenure, a packet a second does not" {
-	until_true "$EARNING_S" [ -s "$DIR/steady" ]
-	until_true 2 [ -s "$DIR/trickle" ]
+	until_true 200 [ -s "$DIR/steady" ]
+	until_true 60 [ -s "$DIR/trickle" ]
 	table >"$DIR/table"
 	# A fifth user of a set of four, rare in so large a table, has no cell.
 	assert [ "$(sum 2 10.1.)" -ge 998 ]
