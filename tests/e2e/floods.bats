@@ -118,7 +118,7 @@ beside() {
 			--seconds 120 --json "$@" >"$DIR/flood" 3>&- &
 		flood=$!
 		until_true 30 spills "$(number dns spilled_packets)"
-		EXEC=exec users --sources 10.1.0.0/16 --users 1000 --rate 10000 --seconds 120 >"$DIR/honest" 3>&- &
+		EXEC="exec" users --sources 10.1.0.0/16 --users 1000 --rate 10000 --seconds 120 >"$DIR/honest" 3>&- &
 		honest=$!
 		assert_capacity_passed || { kill "$honest" "$flood"; wait "$honest" "$flood"; return 1; }
 		kill "$honest"
@@ -136,7 +136,7 @@ beside() {
 # While users earn their tenure.
 @test "F26: a victim whose address is forged loses while that lasts, and no longer" {
 	local victim spilled passed
-	EXEC=exec users --sources 10.3.0.1/32 --rate 50 --seconds 300 --port 54 >"$DIR/victim" 3>&- &
+	EXEC="exec" users --sources 10.3.0.1/32 --rate 50 --seconds 300 --port 54 >"$DIR/victim" 3>&- &
 	victim=$!
 	flood --sources 10.3.0.1/32 --users 1 --rate 1000 --seconds 3 --port 54 >/dev/null
 	sleep 1 # the burst
