@@ -428,6 +428,29 @@ static void test_a_level_ends_with_its_unit(void **state)
 	assert_true(paces.level_bytes > 1999 && paces.level_bytes < 2001);
 }
 
+/* F12. A pin that was removed is not missed by a program that takes another's place: it goes on with the same maps. */
+static void test_a_swap_does_without_pins(void **state)
+{
+	char path[128];
+	(void)state;
+
+	begin(ENFORCE "  - {name: dns, protocol: udp, ports: [53]}\n");
+	run("4 udp:53", 10);
+	for (size_t i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "%s/%s", world.pins, i ? "state" : "tallies");
+		assert_int_equal(unlink(path), 0);
+	}
+	world_apply(&world, ENFORCE "  - {name: dns, protocol: udp, ports: [53], limit: {bytes_per_second: 1MB}}\n");
+	assert_true(world.datapath->features & FEATURE_GAUGES);
+	run("4 udp:53", 10);
+	assert_int_equal(outcome("dns", OUTCOME_PASSED), 20);
+	assert_true(datapath_keep_pins(world.datapath, NULL) >= 0);
+	for (size_t i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "%s/%s", world.pins, i ? "state" : "tallies");
+		assert_int_equal(access(path, F_OK), 0);
+	}
+}
+
 /* The program that is loaded can do what the configuration uses, and no more. */
 static void test_features_follow_the_configuration(void **state)
 {
@@ -493,6 +516,7 @@ int main(void)
 		cmocka_unit_test(test_a_level_ends_with_its_service),
 		cmocka_unit_test(test_a_level_ends_with_its_unit),
 		cmocka_unit_test(test_features_follow_the_configuration),
+		cmocka_unit_test(test_a_swap_does_without_pins),
 	};
 
 	return cmocka_run_group_tests(tests, make, remove_world);

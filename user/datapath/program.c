@@ -30,8 +30,17 @@ __attribute__((format(printf, 2, 0))) static int keep_libbpf_words(enum libbpf_p
 	return 0;
 }
 
-/* Says where each map is pinned, and whether all of them are already; those aside that come and go with a feature. */
-static int set_pins(struct spillway_bpf *skeleton, const char *pins, bool *complete, struct error *err)
+/* The map of the program that is loaded, by its descriptor; -1 where there is none. */
+static int loaded_map(const struct datapath *dp, const char *name)
+{
+	const struct bpf_map *map = dp->skeleton ? bpf_object__find_map_by_name(dp->skeleton->obj, name) : NULL;
+
+	return map && bpf_map__autocreate(map) ? bpf_map__fd(map) : -1;
+}
+
+/* Gives a program the maps of the one whose place it takes, whether or not their pins are there, and else those that
+ * are pinned. Says whether all of these were; those aside that come and go with a feature. */
+static int share_maps(const struct datapath *dp, struct spillway_bpf *skeleton, bool *complete, struct error *err)
 {
 	struct bpf_map *map;
 
@@ -42,9 +51,10 @@ static int set_pins(struct spillway_bpf *skeleton, const char *pins, bool *compl
 		const char *name = pins_map_name(bpf_map__name(map));
 		if (!name || !bpf_map__autocreate(map))
 			continue;
-		pins_path(pins, name, path);
-		if (bpf_map__set_pin_path(map, path) < 0)
-			return error_set(err, -ENOMEM, "%s: no memory for its path", path);
+		int loaded = loaded_map(dp, bpf_map__name(map));
+		pins_path(dp->pins, name, path);
+		if (loaded < 0 ? bpf_map__set_pin_path(map, path) < 0 : bpf_map__reuse_fd(map, loaded) < 0)
+			return error_set(err, -errno, "%s: cannot share the map: %s", path, strerror(errno));
 		*complete &= map == skeleton->maps.tags || access(path, F_OK) == 0;
 	}
 	return 0;
@@ -86,7 +96,7 @@ int program_load(struct datapath *dp, uint32_t features, struct error *err)
 	bpf_map__set_autocreate(skeleton->maps.tags, features & FEATURE_TAGS);
 	if (dp->drop_passed)
 		skeleton->rodata->action_passed = XDP_DROP;
-	int failure = set_pins(skeleton, dp->pins, &dp->complete, err);
+	int failure = share_maps(dp, skeleton, &dp->complete, err);
 	if (failure)
 		return failure;
 	failure = spillway_bpf__load(skeleton);
