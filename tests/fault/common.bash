@@ -73,7 +73,7 @@ answers_or_ended() {
 launch() {
 	"$@" >"$DIR/log" 2>&1 3>&- &
 	daemon=$!
-	within 10 answers_or_ended "$daemon"
+	within 60 answers_or_ended "$daemon"
 }
 
 start() {

@@ -49,7 +49,7 @@ step_takeover() {
 	local old=$daemon
 	launch "$SPILLWAY" run --config "$CONFIG" --takeover
 	wait "$old"
-	within 10 answers
+	within 60 answers
 }
 
 step_reload() {
