@@ -22,7 +22,7 @@ include mk/lint.mk
 
 all: $(SPILLWAY) $(TRAFFIC) $(CLIENT) $(EXAMPLE) $(SIMULATOR) ## build the spillway program and its tools
 
-run: ensure-deps ## show it at work: a laboratory, a flood, the live view (IFACE=eth0: on a real interface)
+run: ensure-run-deps ## show it at work: a laboratory, a flood, the live view (IFACE=eth0: on a real interface)
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)O=$(abspath $O) tools/run.sh
 

@@ -16,7 +16,6 @@ say = $(if $(V),,@printf '  %-7s %s\n' '$(1)' '$(2)';)
 CC ?= cc
 # The BPF half wants the newest clang there is; the oldest that will do is 14.
 CLANG ?= $(shell for v in 22 21 20 19 18 17 16 15 14; do command -v clang-$$v && exit; done; echo clang)
-LLVM_STRIP ?= $(or $(shell command -v $(subst clang,llvm-strip,$(notdir $(CLANG)))),llvm-strip)
 BPFTOOL ?= $(or $(shell command -v bpftool 2>/dev/null),/usr/sbin/bpftool)
 CLANG_FORMAT ?= $(shell command -v clang-format-19 || echo clang-format)
 CLANG_TIDY ?= $(shell command -v clang-tidy-19 || echo clang-tidy)

@@ -16,11 +16,15 @@ if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
 	exit 1
 fi
 
-missing=
-for package in "$@"; do
-	status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
-	[ "$status" = installed ] || missing="$missing $package"
-done
+# find_missing PACKAGE...: those that are not installed.
+find_missing() {
+	for package in "$@"; do
+		status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+		[ "$status" = installed ] || printf ' %s' "$package"
+	done
+}
+
+missing=$(find_missing "$@")
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" -ne 0 ]; then
@@ -36,6 +40,30 @@ if [ ! -e "$policy" ]; then
 	printf '#!/bin/sh\nexit 101\n' >"$policy"
 	chmod +x "$policy"
 fi
-apt-get update -qq
+
 # shellcheck disable=SC2086 # a list of names
-apt-get install -y -qq --no-install-recommends $missing >/dev/null
+install_missing() {
+	apt-get install -y -qq --no-install-recommends "$@" $missing
+}
+
+# One line that moves on, from apt's machine-readable progress: STATE:PACKAGE:PERCENT:DESCRIPTION.
+show_progress() {
+	while IFS=: read -r state _ percent what; do
+		case $state in dlstatus) step=fetched ;; *) step=installed ;; esac
+		printf '\r\033[Kdeps: %3d %% %s: %.60s' "${percent%.*}" "$step" "$what"
+	done
+	printf '\r\033[K'
+}
+
+apt-get update -qq
+if [ -t 1 ]; then
+	install_missing -o APT::Status-Fd=3 3>&1 >/dev/null | show_progress
+else
+	install_missing >/dev/null
+fi
+# Also since a pipe hides how apt ended.
+missing=$(find_missing "$@")
+[ -z "$missing" ] || {
+	echo "deps: could not be installed:$missing" >&2
+	exit 1
+}

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-only
 # `make run`: Spillway at work. In a laboratory on this machine, well-behaved users ask a web and a DNS server while an
-# attacker floods them: first without Spillway, then with it. On a terminal the live view stays until it is quit; else it runs SECONDS_TO_RUN and fails where the well-behaved kept less than 99 % of their requests.
+# attacker floods them: first without Spillway, then with it, and what they felt is printed. On a terminal the live view
+# of the latter stays until it is quit; else both together take SECONDS_TO_RUN, and it fails where the well-behaved kept
+# less than 99 % of their requests.
 #   IFACE=eth0 [ENFORCE=1]   runs on a real interface instead, observing unless told to enforce
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
@@ -11,6 +13,9 @@ export SPILLWAY_SOCKET=${SPILLWAY_SOCKET:-/run/spillway-run-$$/spillway.sock}
 export SPILLWAY_PINS=${SPILLWAY_PINS:-/sys/fs/bpf/spillway-run-$$}
 USERS=20
 ATTACK_PPS=150000
+# On a terminal: how long before the live view comes, and how often what it shows is measured anew.
+SECONDS_WITHOUT=5
+SECONDS_MEASURED=5
 
 if [ "$(id -u)" -ne 0 ]; then
 	echo "run: not root: run 'sudo make run'" >&2
@@ -28,21 +33,24 @@ stop_daemon() {
 	rm -rf "$(dirname "$SPILLWAY_SOCKET")"
 }
 
-# The daemon runs where the interface is: in namespace $1, or here where that is empty.
+# The daemon runs where the interface is: in namespace $1, or here where that is empty. It logs to a file, as the live
+# view has the terminal.
 start_daemon() {
 	local place=$1
 	shift
 	if [ -n "$place" ]; then
-		nsenter --net="/run/netns/$place" "$O/spillway" run "$@" &
+		nsenter --net="/run/netns/$place" "$O/spillway" run "$@" 2>"$dir/log" &
 	else
-		"$O/spillway" run "$@" &
+		"$O/spillway" run "$@" 2>"$dir/log" &
 	fi
 	daemon=$!
 	for _ in $(seq 100); do
 		"$O/spillway" status >/dev/null 2>&1 && return
-		kill -0 "$daemon" 2>/dev/null || { daemon=; return 1; }
+		kill -0 "$daemon" 2>/dev/null || break
 		sleep 0.1
 	done
+	echo "run: Spillway did not start:" >&2
+	cat "$dir/log" >&2
 	return 1
 }
 
@@ -66,10 +74,10 @@ config() {
 on_interface() {
 	local mode=observe
 	[ "${ENFORCE:-}" = 1 ] && mode=enforce
-	file=$(mktemp)
-	trap 'stop_daemon; rm -f "$file"' EXIT
-	config "$IFACE" "$mode" >"$file"
-	start_daemon "" --config "$file"
+	dir=$(mktemp -d)
+	trap 'stop_daemon; rm -rf "$dir"' EXIT
+	config "$IFACE" "$mode" >"$dir/spillway.yaml"
+	start_daemon "" --config "$dir/spillway.yaml"
 	if [ -t 1 ]; then
 		"$O/spillway" top
 	else
@@ -81,10 +89,11 @@ on_interface() {
 # A query for the address of www.lab.test (RFC 1035 section 4.1), so that the server has work with each.
 QUERY=534c01000001000000000000$(printf '\003www\003lab\004test\000' | od -An -v -tx1 | tr -d ' \n')00010001
 
+# The attacker, until it is told to end; for the background, whose process it becomes.
 flood() {
-	nsenter --net="/run/netns/$LAB_ATTACKER" "$O/spillway-traffic" --interface attack0 \
+	exec nsenter --net="/run/netns/$LAB_ATTACKER" "$O/spillway-traffic" --interface attack0 \
 		--destination-mac "$LAB_EDGE_MAC" --destination "$LAB_EDGE_IPV4" --port 53 --protocol udp --payload "$QUERY" \
-		--sources 10.99.200.0/28 --users 8 --rate "$ATTACK_PPS" --seconds "$1" --json
+		--sources 10.99.200.0/28 --users 8 --rate "$ATTACK_PPS" --seconds 3600 --json
 }
 
 clients() {
@@ -92,33 +101,48 @@ clients() {
 		--http 5 --dns 10 --seconds "$1" --json
 }
 
-# Clients and flood at once for $1 seconds; leaves $2.clients and $2.flood.
+# Clients for $1 seconds, under a flood; leaves $2.clients and $2.flood.
 round() {
-	flood $(($1 + 1)) >"$2.flood" &
+	flood >"$2.flood" &
 	local attack=$!
 	sleep 0.5
 	clients "$1" >"$2.clients"
+	kill "$attack"
 	wait "$attack"
 }
 
+# report TITLE ROUND: what the users felt in a round.
 report() {
-	jq -rn --arg title "$1" --slurpfile c "$2.clients" --slurpfile f "$2.flood" \
-		'"\($title): well-behaved sent \($c[0].total.sent), answered \($c[0].total.answered) (\(10000 * $c[0].total.answered / $c[0].total.sent | round / 100) %), p50 \($c[0].total.p50_ms) ms, p99 \($c[0].total.p99_ms) ms; attacker sent \($f[0].sent) packets"'
+	jq -rn --arg title "$1" --slurpfile c "$2.clients" --slurpfile f "$2.flood" '
+		def rounded(places): if . then . * places | round / places else "no" end;
+		$c[0].total as $users |
+		"\($title): well-behaved sent \($users.sent), answered \($users.answered) (\(100 * $users.answered / $users.sent | rounded(100)) %), p50 \($users.p50_ms | rounded(10)) ms, p99 \($users.p99_ms | rounded(10)) ms; attacker sent \($f[0].sent) packets"'
 }
 
-in_laboratory() {
-	local seconds=$((SECONDS_TO_RUN / 2))
-	dir=$(mktemp -d)
-	trap 'stop_daemon; rm -rf "$dir"' EXIT
-	config edge0 enforce >"$dir/spillway.yaml"
-	if [ -t 1 ]; then
-		start_daemon "$LAB_EDGE" --config "$dir/spillway.yaml"
-		(for _ in $(seq 60); do round 10 "$dir/live" || exit; done) >/dev/null 2>&1 &
-		traffic=$!
-		"$O/spillway" top
-		kill "$traffic" 2>/dev/null || true
-		return
+# Rounds one after the other; "live" is the last that came to its end.
+rounds() {
+	while round "$SECONDS_MEASURED" "$dir/next"; do
+		mv "$dir/next.clients" "$dir/live.clients"
+		mv "$dir/next.flood" "$dir/live.flood"
+	done
+}
+
+on_terminal() {
+	echo "run: $USERS well-behaved users and a flood of $ATTACK_PPS packets/s: without Spillway first, for $SECONDS_WITHOUT s"
+	round "$SECONDS_WITHOUT" "$dir/without"
+	start_daemon "$LAB_EDGE" --config "$dir/spillway.yaml"
+	rounds >/dev/null 2>&1 &
+	local traffic=$!
+	"$O/spillway" top
+	kill "$traffic" 2>/dev/null || true
+	report "without Spillway" "$dir/without"
+	if [ -e "$dir/live.flood" ]; then
+		report "with Spillway   " "$dir/live"
 	fi
+}
+
+without_terminal() {
+	local seconds=$((SECONDS_TO_RUN / 2))
 	echo "run: $USERS well-behaved users and a flood of $ATTACK_PPS packets/s, $seconds s without and $seconds s with Spillway"
 	round "$seconds" "$dir/without"
 	start_daemon "$LAB_EDGE" --config "$dir/spillway.yaml"
@@ -129,6 +153,17 @@ in_laboratory() {
 	report "with Spillway   " "$dir/with"
 	jq -e '.total.answered >= 0.99 * .total.sent' "$dir/with.clients" >/dev/null ||
 		{ echo "run: the well-behaved kept less than 99 % of their requests" >&2; return 1; }
+}
+
+in_laboratory() {
+	dir=$(mktemp -d)
+	trap 'stop_daemon; rm -rf "$dir"' EXIT
+	config edge0 enforce >"$dir/spillway.yaml"
+	if [ -t 1 ]; then
+		on_terminal
+	else
+		without_terminal
+	fi
 }
 
 if [ -n "${IFACE:-}" ]; then
