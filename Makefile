@@ -18,7 +18,7 @@ include mk/matrix.mk
 include mk/package.mk
 include mk/lint.mk
 
-.PHONY: all run check coverage bench bench-overload lint format clean help deps
+.PHONY: all run check coverage bench bench-heaviest bench-overload lint format clean help deps
 
 all: $(SPILLWAY) $(TRAFFIC) $(CLIENT) $(EXAMPLE) $(SIMULATOR) ## build the spillway program and its tools
 
@@ -38,6 +38,10 @@ coverage: ensure-deps ## lines and branches that the tests run, file by file
 bench: ensure-deps ## nanoseconds a packet above the floor, and beside other limiters
 	$(Q)$(MAKE) --no-print-directory all bench-tools
 	$(Q)O=$(abspath $O) tools/bench/run.sh
+
+bench-heaviest: ensure-deps ## who is heaviest of a million users, and how exactly that is known, in a forged flood
+	$(Q)$(MAKE) --no-print-directory $(TRAFFIC) $O/tests/packet/heaviest_test
+	$(Q)O=$(abspath $O) tools/bench/heaviest.sh
 
 bench-overload: ensure-deps ## what users feel under floods: nothing, nftables by hand, Spillway (SECONDS_PER_CASE=60)
 	$(Q)$(MAKE) --no-print-directory all overload-tools

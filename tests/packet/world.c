@@ -38,7 +38,8 @@ void world_apply(struct world *world, const char *yaml)
 void world_make(struct world *world, const char *yaml)
 {
 	struct datapath_options options = {.pins = world->pins,
-	                                   .table_users = world->table_users ? world->table_users : 1000};
+	                                   .table_users = world->table_users ? world->table_users : 1000,
+	                                   .drop_passed = world->drop_passed};
 	struct error err;
 
 	snprintf(world->pins, sizeof(world->pins), "/sys/fs/bpf/spillway-test-%d", getpid());

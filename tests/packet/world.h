@@ -7,6 +7,7 @@
 
 struct world {
 	uint64_t table_users; /* as in datapath_options; 0: 1,000 */
+	bool drop_passed;     /* the same */
 	struct datapath *datapath;
 	char pins[64];
 };

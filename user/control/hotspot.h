@@ -89,8 +89,8 @@ void hotspots_free(struct hotspots *hotspots);
 void hotspots_count(struct hotspots *hotspots, unsigned service, const struct hotspot_user *user);
 
 /* Then the services, between begin and end: what each receives, its capacity (0: any), and its heaviest users, heaviest
- * first; `full`: there are lighter ones that are not in the list. A service that is not given has no traffic. `now_s`
- * is above 0 and grows from pass to pass. */
+ * first (by whatever time: it says who is in the list); `full`: there are lighter ones that are not. A service that is
+ * not given has no traffic. `now_s` is above 0 and grows from pass to pass. */
 struct hotspot_service {
 	double pps, capacity_pps;
 	size_t active_users;

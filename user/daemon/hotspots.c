@@ -26,7 +26,7 @@ static struct hotspot_user hotspot_user_of(const struct observed_user *user)
 	                             .kind = user->kind,
 	                             .source = user->kind == USER_SOURCE,
 	                             .ipv6 = user->ipv6,
-	                             .pps = user->packets_per_second};
+	                             .pps = user->lately_per_second};
 }
 
 static void count_user(unsigned service, const struct observed_user *user, void *argument)

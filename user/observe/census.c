@@ -2,7 +2,11 @@
 /* One pass costs what it reads: the sets in a row, what was seen of them beside it, and of the details, a cache line a
  * user, those of users that may have sent something since. That is told from the state alone: whoever passed a packet
  * has a time that is no older than the last pass. Who is only spilled has not; so whoever was active is looked at as
- * well, and everybody now and then. */
+ * well, and everybody now and then.
+ *
+ * A rate is what was counted between two readings by the time between those two, of the same cell: a pass takes
+ * milliseconds, and is stopped in the middle by whatever else the processor has to do. So some sets at a time are read
+ * into a buffer between two looks at the clock, once more where they lie far apart, and judged afterwards. */
 #include "observe/census.h"
 
 #include <errno.h>
@@ -13,7 +17,9 @@
 
 #include "base/cleanup.h"
 
-#define CHUNK_SETS    4096        /* that are read within less than a millisecond: they share a time */
+#define CHUNK_SETS    64     /* that are read within some microseconds: they share a time */
+#define CHUNK_S       200e-6 /* or are read again */
+#define CHUNK_CELLS   (CHUNK_SETS * SET_CELLS)
 #define LATE_NS       20000000ULL /* between a packet's look at the clock and the cell's change, and to spare */
 #define AHEAD_SETS    16
 #define TURNS         16 /* passes in which everybody is looked at once */
@@ -27,7 +33,17 @@ struct seen_cell {
 	uint32_t tag;     /* whose it was; 0: nobody's who has a name */
 	uint32_t packets; /* modulo 2^32, spilled ones included */
 	uint32_t bytes;
-	float rate; /* packets a second; 0: not active */
+	float lately; /* packets a second, smoothed; 0: not active */
+};
+
+/* What a cell had counted at the two passes before, of those that visitors saw. `newer` is 0 where it was not there. */
+struct mark {
+	uint32_t older, newer;
+};
+
+/* When a chunk was read: at the last pass, and for the marks; 0: never. */
+struct chunk {
+	double read_s, older_s, newer_s;
 };
 
 struct service_census {
@@ -47,7 +63,9 @@ struct visitor {
 struct census {
 	struct datapath *dp;
 	struct seen_cell *cells;
-	double *chunk_times_s; /* when each chunk was read last; 0: never */
+	struct mark *marks; /* one a cell */
+	struct chunk *chunks;
+	double idle_s; /* nothing came before that */
 	struct service_census services[SERVICES_MAX];
 	struct visitor visitors[OBSERVER_VISITORS];
 	size_t visitors_count;
@@ -58,18 +76,32 @@ struct census {
 	__u64 clock_ns; /* the packet path's, when the last pass began */
 };
 
-/* A pass on its way: what its cells have in common. */
-struct pass {
-	struct census *census;
-	bool visited;
-	double window_s, weight;   /* of the chunk; INFINITY: it was never read */
-	__u64 since, active_since; /* states: of the last pass, of who may still be active */
-};
-
 /* What a cell and its details say at one moment. */
 struct counts {
 	__u64 passed, bytes;
 	uint32_t packets; /* passed and spilled */
+};
+
+/* A cell that has a name and was active, or may have been. */
+struct reading {
+	size_t cell; /* of all in the table */
+	__u64 state;
+	uint32_t tag;
+	struct counts counts;
+};
+
+/* A pass on its way: what its cells have in common, and what the chunk has that was read last. */
+struct pass {
+	struct census *census;
+	const struct table_view *table;
+	bool visited;
+	__u64 since, active_since; /* states: of the last pass, of who may still be active */
+
+	double window_s, weight; /* since the last pass; INFINITY: it was never read */
+	double older_s, newer_s; /* since the marks were made */
+	struct reading readings[CHUNK_CELLS];
+	size_t readings_count;
+	struct census_table chunk;
 };
 
 int census_new(struct census **out, struct datapath *dp, struct error *err)
@@ -82,8 +114,9 @@ int census_new(struct census **out, struct datapath *dp, struct error *err)
 	census->dp = dp;
 	census->table.quiet = true;
 	census->cells = calloc(sets * SET_CELLS, sizeof(*census->cells));
-	census->chunk_times_s = calloc(sets / CHUNK_SETS + 1, sizeof(*census->chunk_times_s));
-	if (!census->cells || !census->chunk_times_s) {
+	census->marks = calloc(sets * SET_CELLS, sizeof(*census->marks));
+	census->chunks = calloc(sets / CHUNK_SETS + 1, sizeof(*census->chunks));
+	if (!census->cells || !census->marks || !census->chunks) {
 		census_free(census);
 		return error_set(err, -ENOMEM, "observer: no memory for %zu users", sets * SET_CELLS);
 	}
@@ -99,7 +132,8 @@ void census_free(struct census *census)
 		free(census->services[i].heaviest);
 		free(census->services[i].next);
 	}
-	free(census->chunk_times_s);
+	free(census->chunks);
+	free(census->marks);
 	free(census->cells);
 	free(census);
 }
@@ -210,39 +244,73 @@ static void tell_demand(const struct pass *pass, struct service_census *service,
 	service->named_next += new_rate;
 }
 
-/* A named user that was active, or may have been. */
-static void cell_read(const struct pass *pass, struct seen_cell *seen, const struct meter_set *set, int cell,
-                      const struct user_detail *detail)
+/* What a user has sent a second since the mark before the last, or since it came. */
+static double rate_since_mark(const struct pass *pass, const struct mark *mark, uint32_t packets)
 {
-	struct counts counts = counts_read(set, cell, detail, seen);
-	uint32_t packets = counts.packets - seen->packets, bytes = (uint32_t)counts.bytes - seen->bytes;
-	bool known = seen->tag == set->tags[cell] && packets <= INT32_MAX;
-	double rate = seen->rate;
+	return mark->newer ? (packets - mark->older) / pass->older_s : packets / pass->newer_s;
+}
 
-	if (!known) { /* another user's cell since then */
-		packets = counts.packets;
-		bytes = (uint32_t)counts.bytes;
-		rate = packets / pass->window_s;
-	} else if (bytes > INT32_MAX) {
-		bytes = 0; /* caught between its narrow and its wide count */
-	}
-	if (known)
-		rate += pass->weight * (packets / pass->window_s - rate);
-	bool lingers = rate > RATE_LEAST && (__s64)(state_read(set, cell) - pass->active_since) >= 0;
-	if (isinf(pass->window_s) || (!packets && !lingers))
-		rate = 0;
-	*seen = (struct seen_cell){set->tags[cell], counts.packets, (uint32_t)counts.bytes, (float)rate};
-	if (rate <= 0)
+/* Whether a cell is still that of the user who was seen there: it has not been another's, or been left and taken again.
+ */
+static bool is_same_user(const struct reading *reading, const struct seen_cell *seen)
+{
+	return seen->tag == reading->tag && reading->counts.packets - seen->packets <= INT32_MAX;
+}
+
+/* What has come since the last pass; `same`: the user was seen there. */
+static struct counts counts_since(const struct counts *counts, const struct seen_cell *seen, bool same)
+{
+	struct counts since = {.packets = counts->packets, .bytes = (uint32_t)counts->bytes};
+
+	if (!same)
+		return since;
+	since.packets -= seen->packets;
+	since.bytes = (uint32_t)counts->bytes - seen->bytes;
+	if (since.bytes > INT32_MAX)
+		since.bytes = 0; /* caught between its narrow and its wide count */
+	return since;
+}
+
+/* The smoothed rate; 0 where the user is not active. */
+static double rate_lately(const struct pass *pass, const struct reading *reading, uint32_t packets, double before)
+{
+	double rate = before + pass->weight * (packets / pass->window_s - before);
+	bool lingers = rate > RATE_LEAST && (__s64)(reading->state - pass->active_since) >= 0;
+
+	return !isinf(pass->window_s) && (packets || lingers) ? rate : 0;
+}
+
+static void reading_judge(const struct pass *pass, const struct reading *reading)
+{
+	struct seen_cell *seen = &pass->census->cells[reading->cell];
+	struct mark *mark = &pass->census->marks[reading->cell];
+	const struct counts *counts = &reading->counts;
+	const struct user_detail *detail =
+		&pass->table->details[reading->cell / SET_CELLS].users[reading->cell % SET_CELLS];
+	bool same = is_same_user(reading, seen);
+	struct counts since = counts_since(counts, seen, same);
+	double lately = rate_lately(pass, reading, since.packets, same ? seen->lately : since.packets / pass->window_s);
+
+	*seen = (struct seen_cell){reading->tag, counts->packets, (uint32_t)counts->bytes, (float)lately};
+	if (!same)
+		*mark = (struct mark){0};
+	if (lately <= 0) {
+		*mark = (struct mark){counts->packets, counts->packets};
 		return;
+	}
+	double rate = rate_since_mark(pass, mark, counts->packets);
+	if (pass->visited)
+		*mark = (struct mark){mark->newer, counts->packets};
 
 	unsigned number = detail->service < SERVICES_MAX ? detail->service : SERVICE_OTHER;
 	struct service_census *service = &pass->census->services[number];
-	double size = packets ? (double)bytes / packets : (double)counts.bytes / (counts.packets + !counts.packets);
-	bool tenured = state_read(set, cell) & STATE_TENURED;
+	double size = since.packets ? (double)since.bytes / since.packets
+	                            : (double)counts->bytes / (counts->packets + !counts->packets);
+	bool tenured = reading->state & STATE_TENURED;
 	service->active_next++;
 	if (service->demands)
-		tell_demand(pass, service, detail, service->bytes ? rate * size : rate,
-		            (service->bytes ? bytes : packets) / pass->window_s, tenured);
+		tell_demand(pass, service, detail, service->bytes ? lately * size : lately,
+		            (service->bytes ? (double)since.bytes : since.packets) / pass->window_s, tenured);
 	if (!pass->visited && !is_among_heaviest(service, rate))
 		return;
 	struct observed_user user = {
@@ -251,39 +319,48 @@ static void cell_read(const struct pass *pass, struct seen_cell *seen, const str
 		.ipv6 = detail->ipv6,
 		.tenured = tenured,
 		.packets_per_second = rate,
+		.lately_per_second = lately,
 		.bytes_per_second = rate * size,
-		.passed_packets = counts.passed,
+		.passed_packets = counts->passed,
 		.spilled_packets = detail->spilled_packets,
 		.shadow_packets = detail->shadow_packets,
 	};
 	tell_user(pass, service, &user, number);
 }
 
-static void set_read(const struct pass *pass, const struct table_view *table, size_t index)
+static void set_read(struct pass *pass, size_t index)
 {
-	const struct meter_set *set = &table->sets[index];
+	const struct meter_set *set = &pass->table->sets[index];
 	struct census *census = pass->census;
 	bool turn = index % TURNS == census->passes % TURNS;
 
 	for (int cell = 0; cell < SET_CELLS; cell++) {
-		struct seen_cell *seen = &census->cells[index * SET_CELLS + (size_t)cell];
+		size_t place = index * SET_CELLS + (size_t)cell;
+		struct seen_cell *seen = &census->cells[place];
 		__u64 state = state_read(set, cell);
 		bool passed = (__s64)(state - pass->since) >= 0;
 		if (!set->tags[cell])
 			continue;
-		census->table.used++;
+		pass->chunk.used++;
 		if ((state & STATE_PACKETS_MASK) < 2) { /* nobody has introduced it: its details are another's */
-			census->table.newcomers += passed;
+			pass->chunk.newcomers += passed;
 			*seen = (struct seen_cell){0};
-		} else if (passed || seen->rate > 0 || turn || seen->tag != set->tags[cell]) {
-			cell_read(pass, seen, set, cell, &table->details[index].users[cell]);
+		} else if (passed || seen->lately > 0 || turn || seen->tag != set->tags[cell]) {
+			const struct user_detail *detail = &pass->table->details[index].users[cell];
+			pass->readings[pass->readings_count++] =
+				(struct reading){.cell = place,
+			                         .state = state,
+			                         .tag = set->tags[cell],
+			                         .counts = counts_read(set, cell, detail, seen)};
 		}
 	}
 }
 
 /* Asks for the details that will be read so many sets later: they are too far apart for the processor to guess. */
-static void set_prefetch(const struct pass *pass, const struct table_view *table, size_t index)
+static void set_prefetch(const struct pass *pass, size_t index)
 {
+	const struct table_view *table = pass->table;
+
 	if (index >= table->count)
 		return;
 	for (int cell = 0; cell < SET_CELLS; cell++)
@@ -310,6 +387,7 @@ static void merge_strays(struct service_census *other)
 			if (!observed_same_user(user, more))
 				continue;
 			user->packets_per_second += more->packets_per_second;
+			user->lately_per_second += more->lately_per_second;
 			user->bytes_per_second += more->bytes_per_second;
 			user->passed_packets += more->passed_packets;
 			user->spilled_packets += more->spilled_packets;
@@ -349,16 +427,43 @@ static double clock_s(void)
 	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-static void chunk_read(struct pass *pass, const struct table_view *table, size_t first, double *time_s)
+/* Reads a chunk into the pass's buffer. Returns when that was. */
+static double chunk_read(struct pass *pass, size_t first)
 {
-	double now_s = clock_s();
+	double began_s, ended_s;
+	int try = 0;
 
-	pass->window_s = *time_s > 0 ? now_s - *time_s : INFINITY;
+	do {
+		began_s = clock_s();
+		pass->readings_count = 0;
+		pass->chunk = (struct census_table){0};
+		for (size_t set = first; set < pass->table->count && set < first + CHUNK_SETS; set++) {
+			set_prefetch(pass, set + AHEAD_SETS);
+			set_read(pass, set);
+		}
+		ended_s = clock_s();
+	} while (ended_s - began_s > CHUNK_S && ++try < READ_TRIES);
+	return (began_s + ended_s) / 2;
+}
+
+static void chunk_take(struct pass *pass, size_t first)
+{
+	struct census *census = pass->census;
+	struct chunk *chunk = &census->chunks[first / CHUNK_SETS];
+	double read_s = chunk_read(pass, first);
+
+	pass->window_s = chunk->read_s > 0 ? read_s - fmax(chunk->read_s, census->idle_s) : INFINITY;
 	pass->weight = 1 - exp(-pass->window_s / OBSERVER_SMOOTHING_S);
-	*time_s = now_s;
-	for (size_t set = first; set < table->count && set < first + CHUNK_SETS; set++) {
-		set_prefetch(pass, table, set + AHEAD_SETS);
-		set_read(pass, table, set);
+	pass->older_s = read_s - fmax(chunk->older_s, census->idle_s);
+	pass->newer_s = read_s - fmax(chunk->newer_s, census->idle_s);
+	for (size_t i = 0; i < pass->readings_count; i++)
+		reading_judge(pass, &pass->readings[i]);
+	census->table.used += pass->chunk.used;
+	census->table.newcomers += pass->chunk.newcomers;
+	chunk->read_s = read_s;
+	if (pass->visited) {
+		chunk->older_s = chunk->newer_s > 0 ? chunk->newer_s : read_s;
+		chunk->newer_s = read_s;
 	}
 }
 
@@ -371,12 +476,13 @@ int census_take(struct census *census, bool visited, struct error *err)
 	if (failure)
 		return failure;
 	struct pass pass = {.census = census,
+	                    .table = &table,
 	                    .visited = visited,
 	                    .since = (census->clock_ns - LATE_NS) << STATE_TAT_SHIFT,
 	                    .active_since = (clock_ns - OBSERVER_ACTIVE_S * NS_PER_SECOND) << STATE_TAT_SHIFT};
 	census->table = (struct census_table){.quiet = true};
 	for (size_t set = 0; set < table.count; set += CHUNK_SETS)
-		chunk_read(&pass, &table, set, &census->chunk_times_s[set / CHUNK_SETS]);
+		chunk_take(&pass, set);
 	for (size_t i = 0; i < SERVICES_MAX; i++) {
 		publish(&census->services[i], i == SERVICE_OTHER);
 		census->table.quiet &= !census->services[i].active;
@@ -384,6 +490,11 @@ int census_take(struct census *census, bool visited, struct error *err)
 	census->clock_ns = clock_ns;
 	census->passes++;
 	return 0;
+}
+
+void census_idle(struct census *census, double until_s)
+{
+	census->idle_s = until_s;
 }
 
 struct census_service census_service(const struct census *census, unsigned service)

@@ -37,5 +37,8 @@ void census_weigh(struct census *census, observer_weigher *weigh, void *argument
 /* Makes a pass. `visited`: visitors see it. Returns 0, or -errno where the packet path's clock could not be asked. */
 int census_take(struct census *census, bool visited, struct error *err);
 
+/* No pass was made, since nothing has come before `until_s` (CLOCK_MONOTONIC) that the last one has not seen. */
+void census_idle(struct census *census, double until_s);
+
 struct census_service census_service(const struct census *census, unsigned service);
 struct census_table census_table(const struct census *census);

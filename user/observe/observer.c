@@ -258,6 +258,8 @@ static int make_pass(struct observer *observer, double now_s, struct error *err)
 		int failure = census_take(observer->census, visited, err);
 		if (failure)
 			return failure;
+	} else {
+		census_idle(observer->census, observer->read_s);
 	}
 	read_rests(observer, now_s);
 	observer->received_at_pass = observer->received;

@@ -14,7 +14,7 @@
 #define OBSERVER_HURRY_S     0.25 /* the same while somebody is in a hurry */
 #define OBSERVER_PASS_SHARE  0.08 /* of one core, at most: where a pass takes long, the next one comes later */
 #define OBSERVER_ACTIVE_S    2    /* who has sent nothing for so long is no longer active */
-#define OBSERVER_SMOOTHING_S 0.5  /* time constant of users' rates */
+#define OBSERVER_SMOOTHING_S 0.5  /* time constant of what users ask for now */
 #define OBSERVER_HEAVIEST    100  /* users kept for each service */
 #define OBSERVER_VISITORS    4
 
@@ -25,7 +25,8 @@ struct observed_user {
 	enum user_kind kind;
 	bool ipv6;
 	bool tenured;              /* has meaning where the service has a capacity */
-	double packets_per_second; /* offered: passed and spilled */
+	double packets_per_second; /* offered, passed and spilled, over the last two passes: counted, not smoothed */
+	double lately_per_second;  /* the same as it is now: smoothed over OBSERVER_SMOOTHING_S */
 	double bytes_per_second;
 	__u64 passed_packets, spilled_packets, shadow_packets;
 };
