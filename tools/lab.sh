@@ -157,7 +157,7 @@ remove_lab() {
 }
 
 lock_lab() {
-	exec {lock}>/run/lock/spillway-lab
+	exec {lock}>/run/spillway-lab.lock
 	flock -w 30 "$lock" || fail "$name: another lab.sh has been making or removing a laboratory for 30 s"
 }
 
