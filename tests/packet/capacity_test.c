@@ -397,6 +397,29 @@ static void test_a_capacity_moves_and_relaxes(void **state)
 	assert_admits(&bounded, 2000, 100);
 }
 
+/* One that rises a little each tick does not let in a burst each time: what is owed stays owed. */
+static void test_a_rising_capacity_is_no_burst(void **state)
+{
+	struct stream stream = {.service = "open", .users = 1};
+	double per_second = 100;
+	(void)state;
+
+	configure_anew();
+	configure("  - {name: open, protocol: udp, ports: [1], adaptive: {minimum: 1, maximum: 1M}}\n");
+	begin();
+	stream_load(&stream, "4 udp:1");
+	capacity_set("open", per_second);
+	shot_send(&stream.shot, NEWCOMER, 0, 1000); /* until nothing more is let in */
+	__u64 before = passed("open"), began_ns = clock_now();
+	for (int rise = 0; rise < 20; rise++) {
+		capacity_set("open", per_second *= 1.01);
+		shot_send(&stream.shot, NEWCOMER, 0, 1000);
+	}
+	double allowed = per_second * (double)(clock_now() - began_ns) / (double)NS_PER_SECOND;
+	/* A step is a little shorter at a higher capacity, and what is due in it with it: that is no room. */
+	assert_in_range(passed("open") - before, 0, (__u64)allowed + CAPACITY_STEP_PACKETS);
+}
+
 static void test_a_capacity_in_bytes(void **state)
 {
 	struct stream stream = {.service = "big", .per_second = 5000, .users = 4};
@@ -701,6 +724,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_capacity_is_filled_and_held),
 		cmocka_unit_test(test_a_capacity_moves_and_relaxes),
+		cmocka_unit_test(test_a_rising_capacity_is_no_burst),
 		cmocka_unit_test(test_a_capacity_in_bytes),
 		cmocka_unit_test(test_a_higher_rank_loses_nothing),
 		cmocka_unit_test(test_two_cpus_share_a_capacity),

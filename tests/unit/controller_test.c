@@ -181,11 +181,11 @@ static void test_fault(void **state)
 	trial.signals.response_p50_s = 0.001;
 	step(&trial);
 	assert_true(trial.decision.fault_ends && !trial.decision.faulty);
-	for (int i = 0; i < 20; i++) {
+	for (int i = 0; i < 10; i++) {
 		trial.signals.admitted_pps = fmin(1000, trial.decision.capacity_pps);
 		trial.signals.requests = trial.signals.responses = (unsigned)(trial.signals.admitted_pps / 10) + 1;
 		step(&trial);
-		assert_true(trial.decision.capacity_pps <= trial.decision.capacity_before * 1.11);
+		assert_true(trial.decision.capacity_pps <= trial.decision.capacity_before * 1.21);
 	}
 	assert_true(trial.decision.capacity_pps < 1000);
 	for (int i = 0; i < 150; i++) {
@@ -312,7 +312,7 @@ static void test_f24_zero_and_missing(void **state)
 	trial.signals = (struct controller_signals){.elapsed_s = TICK_S, .fresh = true};
 	steps(&trial, 60);
 	assert_true(trial.decision.level_pps >= trial.bounds.level_maximum);
-	trial.signals = (struct controller_signals){TICK_S, true, NAN, NAN, 0, 0, 0, NAN, NAN, NAN, NAN};
+	trial.signals = (struct controller_signals){TICK_S, true, NAN, NAN, 0, 0, 0, 0, NAN, NAN, NAN, NAN};
 	steps(&trial, 60);
 	assert_true(trial.decision.level_pps >= trial.bounds.level_maximum);
 	assert_true(trial.decision.capacity_pps >= 50);

@@ -7,8 +7,11 @@
 
 #define JIFFY_S        0.004
 #define STEP_PACKETS   8
-#define RANK_NEWCOMER  5 /* of class normal, a packet of an established connection */
+#define RANK_CONNECT   4 /* of class normal, a newcomer's SYN */
+#define RANK_NEWCOMER  5 /* a packet of an established connection */
 #define RANK_TENURED   7
+#define RANKS          12
+#define CLOCK_APART_S  1.07
 #define SAMPLES        65536
 #define SAMPLE_GAP_S   0.001 /* of a busy service */
 #define SAMPLE_BURST_S 0.01
@@ -65,14 +68,33 @@ void host_close(struct host *host)
 	free(host->samples);
 }
 
-static bool capacity_over(const struct host *host, unsigned rank, double now_s)
+/* What is owed stays as many packets (user/datapath/levels.c). */
+void host_set(struct host *host, double level_pps, double capacity_pps, double now_s)
+{
+	if (capacity_pps > host->capacity_pps && host->tat_s > now_s)
+		host->tat_s = now_s + (host->tat_s - now_s) * host->capacity_pps / capacity_pps;
+	host->level_pps = level_pps;
+	host->capacity_pps = capacity_pps;
+}
+
+/* A debt that no rank can have made with this capacity is one from a smaller one, and forgiven. */
+static bool capacity_over(struct host *host, unsigned rank, double now_s)
 {
 	double step = 2 * JIFFY_S + STEP_PACKETS / host->capacity_pps;
 
+	if (host->tat_s - now_s > RANKS * step + 1 / host->capacity_pps + CLOCK_APART_S)
+		host->tat_s = now_s;
 	return isfinite(host->capacity_pps) && host->tat_s - now_s > (rank + 1) * step;
 }
 
-bool host_admit(struct host *host, uint32_t user, double now_s)
+static unsigned rank_of(const struct host_user *known, bool connects)
+{
+	if (known && known->tenured)
+		return RANK_TENURED;
+	return connects ? RANK_CONNECT : RANK_NEWCOMER;
+}
+
+bool host_admit(struct host *host, uint32_t user, bool connects, double now_s)
 {
 	struct host_user *known = user == USER_FORGED ? NULL : &host->users[user];
 
@@ -82,7 +104,7 @@ bool host_admit(struct host *host, uint32_t user, double now_s)
 		known->window_packets++;
 	if (known && isfinite(host->level_pps) && known->tat_s - now_s > host->burst_s)
 		return false;
-	if (capacity_over(host, known && known->tenured ? RANK_TENURED : RANK_NEWCOMER, now_s))
+	if (capacity_over(host, rank_of(known, connects), now_s))
 		return false;
 	if (known && isfinite(host->level_pps)) /* a debt from a tighter level is forgiven down to the burst */
 		known->tat_s = fmin(fmax(known->tat_s, now_s), now_s + host->burst_s) +
@@ -93,11 +115,23 @@ bool host_admit(struct host *host, uint32_t user, double now_s)
 	return true;
 }
 
+static bool sample_is_due(struct host *host, double now_s)
+{
+	if (host->sample_s > now_s)
+		return false;
+	host->sample_s = fmax(host->sample_s, now_s - SAMPLE_BURST_S) + SAMPLE_GAP_S;
+	return true;
+}
+
+void host_connect(struct host *host, double now_s)
+{
+	host->connects += sample_is_due(host, now_s);
+}
+
 uint32_t host_sample(struct host *host, double now_s)
 {
-	if (host->sample_s > now_s || host->sample_next - host->sample_first == SAMPLES)
+	if (host->sample_next - host->sample_first == SAMPLES || !sample_is_due(host, now_s))
 		return SAMPLE_NONE;
-	host->sample_s = fmax(host->sample_s, now_s - SAMPLE_BURST_S) + SAMPLE_GAP_S;
 	host->requests++;
 	host->samples[host->sample_next % SAMPLES] = (struct sample){.at_s = now_s};
 	return host->sample_next++;
@@ -159,6 +193,7 @@ void host_read(struct host *host, double now_s, double elapsed_s, struct control
 		.offered_pps = host->offered / elapsed_s,
 		.admitted_pps = host->admitted / elapsed_s,
 		.requests = host->requests,
+		.connects = host->connects,
 		.responses = host->replies,
 		.unanswered = host->unanswered,
 		.response_p50_s = responses_quantile(&host->responses, 0.5),
@@ -167,6 +202,6 @@ void host_read(struct host *host, double now_s, double elapsed_s, struct control
 		.host_pressure = NAN,
 	};
 	host->offered = host->admitted = host->overflows = 0;
-	host->requests = host->replies = host->unanswered = 0;
+	host->requests = host->connects = host->replies = host->unanswered = 0;
 	memset(&host->responses, 0, sizeof(host->responses));
 }

@@ -42,7 +42,7 @@ struct host {
 
 	/* since the last tick */
 	unsigned offered, admitted, overflows;
-	unsigned requests, replies, unanswered;
+	unsigned requests, connects, replies, unanswered;
 	struct responses responses;
 
 	struct sample *samples; /* a ring */
@@ -59,12 +59,18 @@ struct host {
 void host_open(struct host *host, const struct scenario *scenario);
 void host_close(struct host *host);
 
-/* Whether a packet is let in. */
-bool host_admit(struct host *host, uint32_t user, double now_s);
+/* What is in force from now on; INFINITY: none. */
+void host_set(struct host *host, double level_pps, double capacity_pps, double now_s);
+
+/* Whether a packet is let in. `connects`: it is a SYN. */
+bool host_admit(struct host *host, uint32_t user, bool connects, double now_s);
 
 /* A request that was let in, perhaps sampled: what its reply will name, or SAMPLE_NONE. */
 uint32_t host_sample(struct host *host, double now_s);
 void host_reply(struct host *host, uint32_t sample, double now_s);
+
+/* A SYN that was let in, perhaps sampled. */
+void host_connect(struct host *host, double now_s);
 
 /* A pass over the table, which fills `demands`. */
 void host_pass(struct host *host, double now_s);

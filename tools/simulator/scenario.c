@@ -167,9 +167,9 @@ static int read_pairs(const struct source *source, const yaml_node_t *node, cons
 }
 
 static const char *const spreads[] = {"fixed", "exponential", "lognormal", NULL};
-static const char *const rhythms[] = {"regular", "random", "bursty", "square", "varied", "forged", NULL};
-static const char *const incidents[] = {"slow",   "leak",  "restart", "hang",   "slow_dependency",
-                                        "freeze", "stale", "blind",   "starve", NULL};
+static const char *const rhythms[] = {"regular", "random", "bursty", "square", "varied", "forged", "connects", NULL};
+static const char *const incidents[] = {"slow",  "leak",   "restart", "hang", "slow_dependency", "freeze", "stale",
+                                        "blind", "starve", "hiccups", NULL};
 static const char *const measures[] = {"answered", "spilled", "p50",   "p99",    "goodput", "uneven", "recovered",
                                        "released", "swing",   "level", "faults", "noticed", NULL};
 

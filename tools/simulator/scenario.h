@@ -26,19 +26,20 @@ struct service_plan {
 };
 
 enum rhythm {
-	RHYTHM_REGULAR, /* evenly spaced, each user at a phase of its own */
-	RHYTHM_RANDOM,  /* Poisson */
-	RHYTHM_BURSTY,  /* `burst` requests at once, the bursts Poisson */
-	RHYTHM_SQUARE,  /* Poisson half of each period, then silent */
-	RHYTHM_VARIED,  /* Poisson; the rate wanders between 0.4 and 1 of what is given, with lunch and tea */
-	RHYTHM_FORGED,  /* Poisson; each packet from a source that was never there before */
+	RHYTHM_REGULAR,  /* evenly spaced, each user at a phase of its own */
+	RHYTHM_RANDOM,   /* Poisson */
+	RHYTHM_BURSTY,   /* `burst` requests at once, the bursts Poisson */
+	RHYTHM_SQUARE,   /* Poisson half of each period, then silent */
+	RHYTHM_VARIED,   /* Poisson; the rate wanders between 0.4 and 1 of what is given, with lunch and tea */
+	RHYTHM_FORGED,   /* Poisson; each packet from a source that was never there before */
+	RHYTHM_CONNECTS, /* the same, of SYNs, which the host answers: the service hears nothing of them */
 };
 
 /* Users of one kind. */
 struct crowd_plan {
 	char name[NAME_ROOM];
 	unsigned count;
-	double rate; /* of requests a second, of each user; of a forged crowd: of all */
+	double rate; /* of requests a second, of each user; of forged ones: of all */
 	enum rhythm rhythm;
 	unsigned burst;
 	double period_s;
@@ -59,6 +60,7 @@ enum incident_kind {
 	INCIDENT_STALE,           /* the measurements say that they are not fresh */
 	INCIDENT_BLIND,           /* no response times */
 	INCIDENT_STARVE,          /* the controller runs once in `factor` seconds */
+	INCIDENT_HICCUPS,         /* the service stands still for `factor` seconds, by chance once a second */
 };
 
 struct incident {

@@ -16,7 +16,7 @@
 #define WARM_UP_FACTOR    3.0
 #define NOBODY            UINT32_MAX
 
-enum { EVENT_ARRIVAL, EVENT_PATIENCE, EVENT_FINISH, EVENT_TICK };
+enum { EVENT_ARRIVAL, EVENT_PATIENCE, EVENT_FINISH, EVENT_MOVES_ON, EVENT_TICK };
 
 /* One try of a request. */
 struct request {
@@ -27,6 +27,7 @@ struct request {
 	uint8_t tries;   /* left */
 	uint8_t holders; /* who still refers to it: the service, the client's patience */
 	bool settled;    /* answered in time, or given up */
+	bool connects;   /* a SYN */
 };
 
 struct world {
@@ -41,6 +42,7 @@ struct world {
 	struct controller controller;
 	struct controller_signals frozen;
 	double now_s, ticked_s;
+	double still_s;                  /* until then the service stands still: a hiccup of the host */
 	double felt_pps;                 /* the level, where it is below its maximum; else INFINITY */
 	uint32_t turn[CROWDS_MAX];       /* the next user of a regular crowd */
 	uint32_t first_user[CROWDS_MAX]; /* in the host's table */
@@ -105,7 +107,7 @@ static void request_send(struct world *world, uint32_t number)
 		                                           .which = number});
 	}
 	tick->offered++;
-	if (!host_admit(&world->host, request->user, world->now_s)) {
+	if (!host_admit(&world->host, request->user, request->connects, world->now_s)) {
 		tick->spilled++;
 		request_drop(world, number);
 		return;
@@ -113,6 +115,11 @@ static void request_send(struct world *world, uint32_t number)
 	if (request->user != USER_FORGED)
 		record_admitted(world->record, request->crowd, request->user - world->first_user[request->crowd],
 		                world->now_s);
+	if (request->connects) {
+		host_connect(&world->host, world->now_s);
+		request_drop(world, number);
+		return;
+	}
 	request->sample = host_sample(&world->host, world->now_s);
 	if (!service_take(&world->services[SERVICE_EDGE], number, world->now_s, &world->agenda, &world->chance)) {
 		world->host.overflows += !world->services[SERVICE_EDGE].away;
@@ -124,11 +131,13 @@ static void request_ask(struct world *world, unsigned crowd, uint32_t user)
 {
 	uint32_t number = request_new(world);
 
-	world->requests[number] = (struct request){.sent_s = world->now_s,
-	                                           .asked_s = world->now_s,
-	                                           .user = user,
-	                                           .crowd = (uint16_t)crowd,
-	                                           .tries = (uint8_t)world->scenario->crowds[crowd].tries};
+	world->requests[number] =
+		(struct request){.sent_s = world->now_s,
+	                         .asked_s = world->now_s,
+	                         .user = user,
+	                         .crowd = (uint16_t)crowd,
+	                         .tries = (uint8_t)world->scenario->crowds[crowd].tries,
+	                         .connects = world->scenario->crowds[crowd].rhythm == RHYTHM_CONNECTS};
 	crowd_at(world, crowd, world->now_s)->asked++;
 	request_send(world, number);
 }
@@ -228,7 +237,7 @@ static double edge_factor(const struct world *world)
 static void incidents_apply(struct world *world)
 {
 	struct service *edge = &world->services[SERVICE_EDGE];
-	double factor = 1;
+	double factor = 1, still_s = 0;
 	bool away = under(world, INCIDENT_RESTART, NULL);
 
 	edge->factor = edge_factor(world);
@@ -237,7 +246,11 @@ static void incidents_apply(struct world *world)
 	if (away && !edge->away)
 		service_restart(edge, lose, world);
 	edge->away = away;
-	edge->hung = under(world, INCIDENT_HANG, NULL);
+	if (under(world, INCIDENT_HICCUPS, &still_s) && chance_uniform(&world->chance) < TICK_S) {
+		world->still_s = world->now_s + still_s;
+		agenda_plan(&world->agenda, (struct event){.at_s = world->still_s, .what = EVENT_MOVES_ON});
+	}
+	edge->hung = under(world, INCIDENT_HANG, NULL) || world->now_s < world->still_s;
 	service_next(edge, world->now_s, &world->agenda, &world->chance);
 }
 
@@ -251,10 +264,15 @@ static double varied(double now_s)
 	return 0.7 - 0.2 * cos(day) + 0.07 * sin(3 * day + 1) + 0.03 * sin(37 * day);
 }
 
+static bool is_forged(const struct crowd_plan *plan)
+{
+	return plan->rhythm == RHYTHM_FORGED || plan->rhythm == RHYTHM_CONNECTS;
+}
+
 /* How many times a second the crowd acts, at most. */
 static double crowd_pace(const struct crowd_plan *plan)
 {
-	double rate = plan->rhythm == RHYTHM_FORGED ? plan->rate : plan->rate * plan->count;
+	double rate = is_forged(plan) ? plan->rate : plan->rate * plan->count;
 
 	return plan->rhythm == RHYTHM_BURSTY ? rate / plan->burst : rate;
 }
@@ -279,8 +297,7 @@ static void crowd_act(struct world *world, unsigned crowd)
 	unsigned times = plan->rhythm == RHYTHM_BURSTY ? plan->burst : 1;
 
 	for (unsigned i = 0; i < times; i++)
-		request_ask(world, crowd,
-		            plan->rhythm == RHYTHM_FORGED ? USER_FORGED : world->first_user[crowd] + user);
+		request_ask(world, crowd, is_forged(plan) ? USER_FORGED : world->first_user[crowd] + user);
 }
 
 static void crowd_plan_next(struct world *world, unsigned crowd)
@@ -325,8 +342,7 @@ static void world_decide(struct world *world, const struct controller_signals *s
 	if (!decision.overloaded ? world->now_s - world->host.passed_s > PASS_CALM_S - TICK_S / 2
 	                         : world->now_s - world->host.passed_s > PASS_OVERLOADED_S - TICK_S / 2)
 		host_pass(&world->host, world->now_s);
-	world->host.level_pps = decision.level_pps;
-	world->host.capacity_pps = decision.capacity_pps;
+	host_set(&world->host, decision.level_pps, decision.capacity_pps, world->now_s);
 	bool felt = bounds.level_maximum <= 0 || decision.level_pps < bounds.level_maximum;
 	world->felt_pps = felt ? decision.level_pps : INFINITY;
 	tick->level_pps = (float)world->felt_pps;
@@ -406,6 +422,10 @@ static void world_handle(struct world *world, const struct event *event)
 		return;
 	case EVENT_FINISH:
 		service_finished(world, event);
+		return;
+	case EVENT_MOVES_ON:
+		world->services[SERVICE_EDGE].hung = under(world, INCIDENT_HANG, NULL);
+		service_next(&world->services[SERVICE_EDGE], world->now_s, &world->agenda, &world->chance);
 		return;
 	default:
 		world_tick(world);

@@ -8,17 +8,23 @@
 #include "control/knee.h"
 
 /* What is learnt. */
-#define WINDOW_S        30.0 /* of the best response: it is forgotten after CAPACITY_WINDOWS of them */
-#define SAMPLES_ENOUGH  10.0 /* answers that the smoothed response rests on, before it means anything */
-#define TARGET_FACTOR   2.0  /* learnt target: so many best responses, */
-#define TARGET_QUEUE    6.0  /* and the time that so many packets take at the proven rate, */
-#define TARGET_QUEUE_OF 10.0 /* which is at most so many best responses, */
-#define TARGET_LEAST_S  0.0005
-#define PROVEN_FADES_S  (6 * 3600.0)
-#define LEARNT_ENOUGH_S 20.0  /* of traffic that went well, before a rate counts as proven for headroom */
-#define HEADROOM_PEAK   2.0   /* above the highest of a single step */
-#define PROVEN_LEAST    100.0 /* for that headroom: a quiet service has bursts */
-#define HEADROOM        3.0   /* above what is proven, that nothing needs to be proven for */
+#define WINDOW_S          30.0  /* of the best response: it is forgotten after CAPACITY_WINDOWS of them */
+#define SAMPLES_ENOUGH    10.0  /* answers that the smoothed response rests on; */
+#define SAMPLES_STEADY    100.0 /* and the one that may be the best there is: the least of many is no chance then */
+#define TARGET_FACTOR     2.0   /* learnt target: so many best responses, */
+#define TARGET_QUEUE      6.0   /* and the time that so many packets take at the proven rate, */
+#define TARGET_QUEUE_OF   10.0  /* which is at most so many best responses, */
+#define TARGET_LEAST_S    0.0005
+#define PROVEN_FADES_S    (6 * 3600.0)
+#define CONNECTS_S        10.0  /* over which it is learnt how many SYNs come with a request */
+#define CONNECTS_CHANGE_S 600.0 /* where they are suddenly many more */
+#define CONNECTS_SLACK    1.5
+#define LEARNT_ENOUGH_S   20.0  /* of traffic that went well, before a rate counts as proven for headroom */
+#define HEADROOM_PEAK     2.5   /* above the highest of a single step, */
+#define PEAK_CHANCE       4.0   /* less so many standard deviations */
+#define PROVEN_LEAST      100.0 /* for that headroom: a quiet service has bursts */
+#define HEADROOM          2.0   /* above what is proven, that nothing needs to be proven for */
+#define HEADROOM_PASSED   1.3   /* where that is not enough: from there on it is to be proven */
 
 /* What is wrong. */
 #define LOSS_MUCH        0.01
@@ -30,16 +36,21 @@
 #define UNANSWERED_S     1.0 /* over which they are counted: */
 #define UNANSWERED_LEAST 3.0 /* fewer may be chance, */
 #define UNANSWERED_MUCH  0.1 /* and a smaller share be those of clients who gave up */
-#define PATIENCE_S       0.5 /* with a strain that is not severe, before an overload begins */
+#define PATIENCE_S       0.5 /* with a strain that is not severe, before an overload begins; */
+#define PATIENCE_CALM_S  1.2 /* or with any, where no more is asked for than always: a host has slow moments */
 #define SEVERE           4.0 /* times the target: no chance, a queue */
-#define UNPROVEN         1.3 /* times what is proven: there a strain is no chance either */
+#define UNPROVEN         1.3 /* times what is proven: there a strain is no chance either; */
+#define SURGE_CHANCE     3.0 /* and so many standard deviations, where it is about what is asked for */
 
 /* How far the law may go. */
-#define TESTED          0.8 /* of the capacity must be used, to say that it goes well */
-#define FLOOR_S         3.0 /* of strain at a proven rate disprove it; a sixth of that where it does not get done */
-#define FLOOR_UNDONE    0.8 /* of it */
-#define FLOOR_RESPONSES 2.0 /* and not before so many response times */
-#define FLOOR_SINKS     0.7 /* a second, then */
+#define TESTED 0.8 /* of the capacity must be used, to say that it goes well */
+#define FLOOR_S                                                                                                       \
+	3.0 /* of strain at a proven rate disprove it; a sixth where it does not get done, half with an ordinary load \
+	     */
+#define FLOOR_UNDONE    0.8  /* of it */
+#define FLOOR_RESPONSES 2.0  /* and not before so many response times */
+#define TRICKLE         0.05 /* of what is proven is let in whatever happens: else nobody sees how it is */
+#define FLOOR_SINKS     0.7  /* a second, then */
 #define TRIAL_SHARE     0.75
 #define TRIAL_S         1.0
 #define TRIAL_RESPONSES 2.0
@@ -52,7 +63,7 @@
 #define LET_GO          0.5 /* growth a second, then */
 #define STEP_DOWN       0.25
 #define STEP_UP         1.25
-#define RETURN_UP       1.1
+#define RETURN_UP       1.2
 
 static double known_or(double value, double otherwise)
 {
@@ -70,7 +81,8 @@ static double best_response(const struct capacity *capacity)
 	return isfinite(best) ? best : NAN;
 }
 
-/* Answers count by their number: many make older ones forgotten at once, few hardly count. */
+/* Answers count by their number: many make older ones forgotten at once, few hardly count. By their logarithm, since a
+ * queue is a hundred times as long as none, and is not to be remembered a hundred times as long. */
 static void learn_response(struct capacity *capacity, const struct capacity_sample *sample)
 {
 	double n = known_or(sample->responses, 0);
@@ -78,16 +90,34 @@ static void learn_response(struct capacity *capacity, const struct capacity_samp
 	if (!(sample->response_s > 0) || n <= 0)
 		return;
 	double before = known_or(capacity->response_s, sample->response_s);
+	double steady = known_or(capacity->steady_s, sample->response_s);
 	double weight = n / (n + fmin(capacity->samples, SAMPLES_ENOUGH));
-	capacity->response_s = before + weight * (sample->response_s - before);
-	capacity->samples = fmin(capacity->samples + n, SAMPLES_ENOUGH);
+	capacity->response_s = before * pow(sample->response_s / before, weight);
+	weight = n / (n + fmin(capacity->samples, SAMPLES_STEADY));
+	capacity->steady_s = steady * pow(sample->response_s / steady, weight);
+	capacity->samples = fmin(capacity->samples + n, SAMPLES_STEADY);
+}
+
+/* The share of what was let in that says anything about the service: SYNs that no request follows the host bears by
+ * itself, and they go well at any rate. As many SYNs come with a request as do on an ordinary day. */
+static double borne_of(struct capacity *capacity, const struct capacity_sample *sample, bool well)
+{
+	double requests = known_or(sample->requests, 0), connects = known_or(sample->connects, 0);
+	double ordinary = CONNECTS_SLACK * (requests * (1 + capacity->connects) + 1);
+	bool learns = capacity->learnt_s < LEARNT_ENOUGH_S || requests + connects <= ordinary;
+	double over_s = learns ? CONNECTS_S : CONNECTS_CHANGE_S;
+
+	if (well && requests > 0)
+		capacity->connects +=
+			(1 - exp(-sample->elapsed_s / over_s)) * (connects / requests - capacity->connects);
+	return learns ? 1 : (requests * (1 + capacity->connects) + 1) / (requests + connects);
 }
 
 /* What gets done, in packets. Of a busy service only some requests are sampled, and a response stands for as many
  * packets as one did when it was asked: a response time ago. */
 static double done_of(struct capacity *capacity, const struct capacity_sample *sample)
 {
-	double admitted = known_or(sample->admitted_pps, 0) * sample->elapsed_s;
+	double admitted = known_or(sample->admitted_pps, 0) * capacity->borne * sample->elapsed_s;
 	double last = capacity->weights[capacity->weight_at % CAPACITY_LAG];
 	double lag = known_or(sample->response_s, 0) / sample->elapsed_s;
 
@@ -102,11 +132,18 @@ static void learn_backlog(struct capacity *capacity, const struct capacity_sampl
 {
 	double keeps = exp(-sample->elapsed_s / MOMENT_S);
 
-	capacity->admitted = keeps * capacity->admitted + known_or(sample->admitted_pps, 0) * sample->elapsed_s;
+	capacity->admitted =
+		keeps * capacity->admitted + known_or(sample->admitted_pps, 0) * capacity->borne * sample->elapsed_s;
 	capacity->done = keeps * capacity->done + done;
 	keeps = exp(-sample->elapsed_s / UNANSWERED_S);
-	capacity->asked = keeps * capacity->asked + known_or(sample->requests, 0);
+	capacity->asked = keeps * capacity->asked + known_or(sample->requests, 0) + known_or(sample->connects, 0);
 	capacity->unanswered = keeps * capacity->unanswered + known_or(sample->unanswered, 0);
+}
+
+/* The time that `admitted` and `done` are of. */
+static double moment_of(double elapsed_s)
+{
+	return elapsed_s / (1 - exp(-elapsed_s / MOMENT_S));
 }
 
 /* 1 where the difference may be chance. */
@@ -126,8 +163,8 @@ static void learn_best(struct capacity *capacity, double elapsed_s)
 		capacity->best_s[0] = INFINITY;
 		capacity->window_s = 0;
 	}
-	if (capacity->samples >= SAMPLES_ENOUGH)
-		capacity->best_s[0] = fmin(capacity->best_s[0], capacity->response_s);
+	if (capacity->samples >= SAMPLES_STEADY)
+		capacity->best_s[0] = fmin(capacity->best_s[0], capacity->steady_s);
 }
 
 /* A rate is proven when it went well for some steps on end, and for some more: its response comes after it. The mean of
@@ -139,7 +176,7 @@ static void learn_proven(struct capacity *capacity, const struct capacity_sample
 	capacity->proven_pps *= fades;
 	capacity->peak_pps *= fades;
 	capacity->proof_at = (capacity->proof_at + 1) % (CAPACITY_PROOF + CAPACITY_PROOF_LATE);
-	capacity->proof[capacity->proof_at] = known_or(sample->admitted_pps, 0);
+	capacity->proof[capacity->proof_at] = known_or(sample->admitted_pps, 0) * capacity->borne;
 	capacity->well_steps = well ? capacity->well_steps + 1 : 0;
 	for (unsigned i = 1; i <= CAPACITY_PROOF; i++) { /* from the oldest on */
 		double rate = capacity->proof[(capacity->proof_at + i) % (CAPACITY_PROOF + CAPACITY_PROOF_LATE)];
@@ -148,7 +185,9 @@ static void learn_proven(struct capacity *capacity, const struct capacity_sample
 	}
 	if (capacity->well_steps >= CAPACITY_PROOF + CAPACITY_PROOF_LATE) {
 		capacity->proven_pps = fmax(capacity->proven_pps, sum / CAPACITY_PROOF);
-		capacity->peak_pps = fmax(capacity->peak_pps, most);
+		capacity->peak_pps =
+			fmax(capacity->peak_pps,
+		             most - PEAK_CHANCE * sqrt(fmax(sum / CAPACITY_PROOF, PROVEN_LEAST) / sample->elapsed_s));
 	}
 	if (well && sample->admitted_pps > 0)
 		capacity->learnt_s += sample->elapsed_s;
@@ -192,7 +231,7 @@ static double loss_of(const struct capacity *capacity, const struct capacity_sam
 
 void capacity_init(struct capacity *capacity)
 {
-	*capacity = (struct capacity){.law = capacity_law_knee, .pps = INFINITY, .response_s = NAN};
+	*capacity = (struct capacity){.law = capacity_law_knee, .pps = INFINITY, .response_s = NAN, .steady_s = NAN};
 	for (unsigned i = 0; i < CAPACITY_WINDOWS; i++)
 		capacity->best_s[i] = INFINITY;
 }
@@ -204,9 +243,10 @@ void capacity_return(struct capacity *capacity, double pps)
 	capacity->returning_pps = capacity->proven_pps;
 	capacity->pps = pps;
 	capacity->floor_pps = pps;
-	capacity->response_s = NAN;
+	capacity->response_s = capacity->steady_s = NAN;
 	capacity->samples = 0;
-	capacity->strained_s = capacity->calm_s = 0;
+	capacity->strained_s = capacity->calm_s = capacity->cut_s = 0;
+	capacity->asked = capacity->unanswered = 0;
 }
 
 /* Shedding is a trial. What is let in is less than the service was seen to get done, no backlog grows or is worked off,
@@ -214,8 +254,8 @@ void capacity_return(struct capacity *capacity, double pps)
  * and the target is let be for as long as that lasts. */
 static void trial_step(struct capacity *capacity, const struct capacity_view *view, double target_s, bool strained)
 {
-	double moment_s = view->elapsed_s / (1 - exp(-view->elapsed_s / MOMENT_S));
-	double change = view->response_s / capacity->trial_response_s;
+	double moment_s = moment_of(view->elapsed_s);
+	double change = capacity->steady_s / capacity->trial_response_s;
 
 	if (capacity->excused_s > 0 && view->response_s < target_s)
 		capacity->excused_s = 0;
@@ -225,23 +265,24 @@ static void trial_step(struct capacity *capacity, const struct capacity_view *vi
 	if (!strained || !quiet || capacity->admitted / moment_s > TRIAL_SHARE * capacity->trial_pps ||
 	    !(change > TRIAL_HELPED && change < 1 / TRIAL_HELPED)) {
 		capacity->trial_s = 0;
-		capacity->trial_response_s = view->response_s;
+		capacity->trial_response_s = capacity->steady_s;
 	}
 	capacity->trial_s += view->elapsed_s;
 	/* A queue of so long, drained by the share that is not let in, would be seen to shrink by then. */
 	if (capacity->trial_s < fmax(TRIAL_S, TRIAL_RESPONSES * view->response_s))
 		return;
-	capacity->excused_s = view->response_s;
+	capacity->excused_s = capacity->steady_s;
 	capacity->trial_s = 0;
+	capacity->pps = fmax(capacity->pps, capacity->trial_pps); /* it was in vain */
 }
 
 /* Below what went well before the overload no cut goes, until that has been given some time; and then not below what
  * the service is seen to get done, and a little less. */
 static void floor_step(struct capacity *capacity, const struct capacity_view *view)
 {
-	bool undone = view->done_pps < FLOOR_UNDONE * capacity->floor_pps;
+	bool undone = capacity->done / moment_of(view->elapsed_s) < FLOOR_UNDONE * capacity->floor_pps;
 	/* Sooner, what comes is the responses of before the cut, and those of clients who gave up do not. */
-	double undone_s = fmin(fmax(FLOOR_S / 6, FLOOR_RESPONSES * view->response_s), FLOOR_S);
+	double undone_s = fmin(fmax(FLOOR_S / (view->ordinary ? 2 : 6), FLOOR_RESPONSES * view->response_s), FLOOR_S);
 
 	if (capacity->strained_s > (undone ? undone_s : FLOOR_S))
 		capacity->floor_pps *= exp(-(undone ? 4 : 1) * FLOOR_SINKS * view->elapsed_s);
@@ -257,6 +298,7 @@ static void overload_begin(struct capacity *capacity, const struct capacity_view
 {
 	memset(capacity->memory, 0, sizeof(capacity->memory));
 	capacity->overload = true;
+	capacity->settled_pps = 0;
 	capacity->floor_pps = capacity->proven_pps;
 	capacity->pps = fmin(capacity->pps, anchor(view));
 }
@@ -283,7 +325,7 @@ static double wanted_in_overload(struct capacity *capacity, const struct capacit
 		wanted = capacity->law(capacity, view);
 	else
 		wanted = wanted_by_loss(capacity, view);
-	return strained ? fmax(wanted, fmin(capacity->floor_pps, before)) : wanted;
+	return fmax(wanted, fmin(fmax(capacity->floor_pps, TRICKLE * capacity->proven_pps), before));
 }
 
 static void capacity_decide(struct capacity *capacity, const struct capacity_view *view, bool strained)
@@ -291,10 +333,11 @@ static void capacity_decide(struct capacity *capacity, const struct capacity_vie
 	double wanted = capacity->pps;
 	bool severe = view->severe || (view->unproven && view->strain > 1);
 	bool free = !strained && view->offered_pps <= capacity->pps;
+	double patience_s = view->surge ? (severe ? 0 : PATIENCE_S) : PATIENCE_CALM_S;
 
 	capacity->free_s = free ? capacity->free_s + view->elapsed_s : 0;
 
-	if (!capacity->overload && strained && (severe || capacity->strained_s > PATIENCE_S))
+	if (!capacity->overload && strained && capacity->strained_s > patience_s)
 		overload_begin(capacity, view);
 	if (capacity->overload && capacity->free_s > HOLD_S) {
 		capacity->overload = false;
@@ -309,12 +352,35 @@ static void capacity_decide(struct capacity *capacity, const struct capacity_vie
 	capacity->pps = wanted;
 }
 
+/* Above the highest rate that went well for a second (or the highest of a step) nothing is let in, whether overloaded
+ * or not. Who passes even that, is more than there ever was: what is let in grows from what is proven, by the law. */
+static double headroom(struct capacity *capacity, const struct capacity_view *view)
+{
+	double proven = fmax(capacity->proven_pps, PROVEN_LEAST);
+	double most = fmax(HEADROOM * proven, HEADROOM_PEAK * capacity->peak_pps);
+
+	if (capacity->learnt_s < LEARNT_ENOUGH_S)
+		return INFINITY;
+	if (capacity->overload || !view->surge || view->offered_pps <= most)
+		return most;
+	overload_begin(capacity, view);
+	return fmax(HEADROOM_PASSED * proven, capacity->peak_pps);
+}
+
+static bool is_surge(const struct capacity_view *view)
+{
+	double proven = fmax(view->proven_pps, PROVEN_LEAST) * view->elapsed_s;
+
+	return view->offered_pps * view->elapsed_s > UNPROVEN * proven + SURGE_CHANCE * sqrt(proven);
+}
+
 void capacity_step(struct capacity *capacity, const struct capacity_limits *limits,
                    const struct capacity_sample *sample, struct capacity_verdict *out)
 {
 	double before = capacity->pps;
 
 	learn_response(capacity, sample);
+	capacity->borne = borne_of(capacity, sample, capacity->strained_s <= 0);
 	double done = done_of(capacity, sample);
 	learn_backlog(capacity, sample, done);
 	double best_s = best_response(capacity), target_s = target_of(capacity, limits, best_s);
@@ -322,6 +388,7 @@ void capacity_step(struct capacity *capacity, const struct capacity_limits *limi
 		.elapsed_s = sample->elapsed_s,
 		.offered_pps = known_or(sample->offered_pps, 0),
 		.admitted_pps = known_or(sample->admitted_pps, 0),
+		.used_pps = capacity->admitted / moment_of(sample->elapsed_s),
 		.done_pps = known_or(sample->admitted_pps, 0),
 		.response_s = capacity->response_s,
 		.target_s = fmax(target_s, EXCUSED * capacity->excused_s),
@@ -340,6 +407,9 @@ void capacity_step(struct capacity *capacity, const struct capacity_limits *limi
 	view.strain = known_or(view.response_s / view.target_s, 0);
 	view.lossy = view.loss > LOSS_MUCH;
 	view.severe = view.strain > SEVERE || view.lossy;
+	view.few = capacity->few;
+	view.surge = is_surge(&view);
+	view.ordinary = !view.surge && capacity->returning_pps <= 0;
 	view.unproven = view.proven_pps > 0 && view.admitted_pps > UNPROVEN * fmax(view.proven_pps, PROVEN_LEAST);
 	bool strained = view.strain > 1 || view.lossy;
 
@@ -351,11 +421,8 @@ void capacity_step(struct capacity *capacity, const struct capacity_limits *limi
 	trial_step(capacity, &view, target_s, strained);
 	capacity_decide(capacity, &view, strained);
 
-	double standing =
-		capacity->learnt_s >= LEARNT_ENOUGH_S
-			? fmax(HEADROOM * fmax(capacity->proven_pps, PROVEN_LEAST), HEADROOM_PEAK * capacity->peak_pps)
-			: INFINITY;
-	capacity->pps = fmax(fmin(fmin(capacity->pps, standing), limits->maximum_pps), limits->minimum_pps);
+	capacity->pps =
+		fmax(fmin(fmin(capacity->pps, headroom(capacity, &view)), limits->maximum_pps), limits->minimum_pps);
 	capacity->cut_s = capacity->pps < before ? 0 : capacity->cut_s + sample->elapsed_s;
 	*out = (struct capacity_verdict){
 		.signal = view.lossy ? "overflows"

@@ -18,6 +18,7 @@ struct capacity_sample {
 	double offered_pps, admitted_pps;
 	double response_s; /* median of the interval */
 	double requests, responses, unanswered;
+	double connects;      /* sampled SYNs: the host answers them by itself */
 	double overflows;     /* packets */
 	double host_pressure; /* 0 to 1 */
 };
@@ -32,6 +33,7 @@ struct capacity_limits {
 struct capacity_view {
 	double elapsed_s;
 	double offered_pps, admitted_pps;
+	double used_pps;   /* admitted, over a moment */
 	double done_pps;   /* what the service gets done; where that is not known, admitted_pps */
 	double response_s; /* median, smoothed */
 	double target_s;   /* what it may be */
@@ -42,9 +44,12 @@ struct capacity_view {
 	double unanswered; /* the share of requests that stayed without a reply, from before the last cut or not */
 	double calm_s;     /* how long nothing has been wrong */
 	double strain;     /* response_s to target_s; 0: not known */
+	bool few;          /* who asks for too much */
 	bool lossy;        /* the loss is more than chance */
 	bool severe;       /* lossy, or strained so that a queue must stand */
 	bool unproven;     /* more is let in than ever went well: any strain is one */
+	bool ordinary;     /* no more is asked for than went well; and no fault was before */
+	bool surge;        /* more is asked for than ever went well, and that is no chance */
 };
 
 struct capacity;
@@ -58,15 +63,19 @@ struct capacity {
 	double memory[8];  /* the law's own; all zero when an overload begins */
 
 	double pps;    /* what the service can take; INFINITY while nothing speaks against it */
+	bool few;      /* whoever asks for too much are a few, and nobody else is to feel it; set by the caller */
 	bool overload; /* the law is at work: from the first strain until nothing has been wrong, nor spilled, for a
 	                  while */
 
-	double response_s;            /* median, smoothed */
+	double response_s;            /* median, smoothed: its logarithm is */
+	double steady_s;              /* the same over more answers */
 	double asked, unanswered;     /* of the last second, faded */
 	double samples;               /* how many answers that rests on, faded */
 	double weights[CAPACITY_LAG]; /* packets that a sampled request stood for, by interval */
 	unsigned weight_at;
 	double admitted, done; /* packets of the last moments, faded */
+	double borne;          /* the share of what was let in that the service had to bear */
+	double connects;       /* sampled SYNs to a sampled request, as long as all goes its ordinary way; faded */
 	double best_s[CAPACITY_WINDOWS];
 	double window_s;   /* how long the newest of them has run */
 	double proven_pps; /* fades over hours */
@@ -78,6 +87,7 @@ struct capacity {
 	double calm_s;        /* how long nothing has been wrong */
 	double free_s;        /* how long nothing has been wrong, nor more been offered than the capacity */
 	double cut_s;         /* since the last cut */
+	double settled_pps;   /* the law's: where it will be once no queue stands; 0: unknown */
 	double floor_pps;     /* below which no cut goes, while what was proven has not been disproven */
 	double returning_pps; /* up to there it comes back slowly, after a fault; 0: it does not */
 

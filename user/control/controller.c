@@ -25,8 +25,13 @@
 #define REST_SMALL      0.1 /* of the capacity */
 #define TENURED_FIT     1.2 /* times the capacity: so many tenured are left to the packet path's ranks */
 #define TENURED_MARGIN  1.5 /* above the heaviest tenured demand: it was measured, and varies */
+#define FEW_SHARE       0.2 /* of the users are few, */
+#define FEW_EXCESS      0.5 /* where so much of the capacity is what they ask for above the level */
 #define LEVEL_HOLD_S    7.0 /* a level outlasts so long a pause of what made it necessary */
+#define LEVEL_EASES_S   1.0 /* within that time it comes to be felt by nobody, */
+#define EASED_MARGIN    1.5 /* as far above what the heaviest asks for */
 #define LEVEL_NOISE     0.5
+#define LEVEL_STILL     0.15 /* where it is a few who feel it, it need not be exact */
 #define LEVEL_FOLLOWS   0.02 /* within the noise: a step's part of the way */
 #define LEVEL_SETTLES_S 3.0  /* a level goes down at once when it is new; then by steps */
 #define LEVEL_FALLS     0.97
@@ -68,6 +73,7 @@ static struct capacity_sample sample_of(const struct controller_signals *signals
 		.admitted_pps = fmin(admitted, offered), /* of two numbers the one that is */
 		.response_s = signals->responses ? sane(signals->response_p50_s, RESPONSE_MOST_S) : NAN,
 		.requests = signals->requests,
+		.connects = signals->connects,
 		.responses = signals->responses,
 		.unanswered = signals->unanswered,
 		.overflows = sane(signals->overflows, RATE_MOST),
@@ -174,10 +180,11 @@ static double level_wanted(struct demand *users, size_t count, double rest, doub
 	return fmax(level, fmin(highest, level_find(users, tenured, newcomers, TENURED_FIT * capacity)));
 }
 
-/* Down at once; up slowly; and not at all while what made it necessary only pauses. */
-static void level_follow(struct controller *controller, double wanted, double elapsed_s)
+/* With the capacity at once (`scaled`: how many times it is what it was); with what is asked for down at once, up
+ * slowly, and not at all while what made it necessary only pauses. */
+static void level_follow(struct controller *controller, double wanted, double highest, double scaled, double elapsed_s)
 {
-	double level = controller->level_pps;
+	double level = controller->level_pps * scaled;
 
 	if (!isfinite(level)) {
 		controller->level_pps = wanted;
@@ -186,6 +193,8 @@ static void level_follow(struct controller *controller, double wanted, double el
 	}
 	if (!isfinite(wanted)) {
 		controller->held_s += elapsed_s;
+		if (controller->held_s > LEVEL_EASES_S) /* all that is asked for fits: nobody is to feel it */
+			level = fmax(level, EASED_MARGIN * highest);
 		if (controller->held_s > LEVEL_HOLD_S)
 			level *= LEVEL_RELEASES;
 		controller->level_pps = level > RATE_MOST ? INFINITY : level;
@@ -193,6 +202,8 @@ static void level_follow(struct controller *controller, double wanted, double el
 	}
 	controller->held_s = 0;
 	controller->level_s += elapsed_s;
+	if (controller->capacity.few && wanted > level * (1 - LEVEL_STILL) && wanted < level * (1 + LEVEL_STILL))
+		return;
 	if (wanted < level * (1 - LEVEL_NOISE))
 		controller->level_pps =
 			controller->level_s < LEVEL_SETTLES_S ? wanted : fmax(wanted, level * LEVEL_FALLS);
@@ -202,26 +213,55 @@ static void level_follow(struct controller *controller, double wanted, double el
 		controller->level_pps = fmin(level * LEVEL_RISES, wanted);
 }
 
+/* What users ask for above the level. */
+static double excess_of(const struct demand *users, size_t count, double level)
+{
+	double excess = 0;
+
+	for (size_t i = 0; i < count; i++)
+		excess += fmax(users[i].rate - level * (users[i].weight > 0 ? (double)users[i].weight : 1), 0);
+	return excess;
+}
+
+/* Whether what is too much is asked for by a few, or by nobody who has a name: then it is no crowd's. */
+static bool is_of_few(const struct demand *users, size_t count, double rest, size_t above, double level,
+                      double capacity)
+{
+	return rest > capacity ||
+	       ((double)above <= FEW_SHARE * (double)count && excess_of(users, count, level) > FEW_EXCESS * capacity);
+}
+
 static void level_step(struct controller *controller, const struct controller_bounds *bounds, struct demand *users,
                        size_t count, double rest, double elapsed_s, struct controller_decision *out)
 {
 	double minimum = bounds->level_minimum > 0 ? bounds->level_minimum : 0;
 	double maximum = maximum_of(bounds->level_maximum, minimum), highest = demands_highest(users, count);
+	double before = controller->leveled_pps, scaled = !controller->capacity.few && before > 0 && isfinite(before) &&
+	                                                                  isfinite(controller->capacity.pps)
+	                                                          ? controller->capacity.pps / before
+	                                                          : 1;
+	/* While a queue is worked off, the ranks of the packet path keep a few out as well; their level can stay. */
+	double capacity = controller->capacity.few ? fmax(controller->capacity.pps, controller->capacity.settled_pps)
+	                                           : controller->capacity.pps;
 	bool fair = false;
 
+	controller->leveled_pps = controller->capacity.pps;
 	/* While it is away or comes back, what little it takes is nobody's fair share: capacity alone decides. */
 	if (controller->faulty || controller->capacity.pps < controller->capacity.returning_pps)
 		controller->level_pps = INFINITY;
 	else
-		level_follow(controller, level_wanted(users, count, rest, controller->capacity.pps, &fair), elapsed_s);
+		level_follow(controller, level_wanted(users, count, rest, capacity, &fair), highest, scaled, elapsed_s);
 	if (controller->held_s > LEVEL_HOLD_S && controller->level_pps > highest * LEVEL_RELEASES)
 		controller->level_pps = INFINITY; /* felt by nobody */
 	controller->level_pps = fmax(controller->level_pps, minimum);
 	if (controller->level_pps >= maximum)
 		controller->level_pps = INFINITY;
 	out->level_pps = fmin(controller->level_pps, maximum);
-	controller->margin = fair && isfinite(controller->level_pps) ? LEVEL_MARGIN : 1;
+	controller->margin = fair && !out->overloaded && isfinite(controller->level_pps) ? LEVEL_MARGIN : 1;
 	out->users_above = isfinite(controller->level_pps) ? level_above(users, count, controller->level_pps) : 0;
+	if (out->users_above)
+		controller->capacity.few = is_of_few(users, count, rest, out->users_above, controller->level_pps,
+		                                     controller->capacity.pps);
 }
 
 /* The words ------------------------------------------------------------------------------------------------------ */

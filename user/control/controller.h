@@ -40,6 +40,7 @@ struct controller_signals {
 	bool fresh;       /* the figures are of this interval. False (a late tick, a frozen source): all is held */
 	double offered_pps, admitted_pps;
 	unsigned requests, responses, unanswered; /* of those sampled; unanswered: given up on in this interval */
+	unsigned connects;                        /* SYNs among those sampled: the host answers them, not the service */
 	double response_p50_s, response_p99_s;    /* of the responses of this interval; NAN: none */
 	double overflows; /* packets that the service's own queues dropped in this interval, after they were admitted */
 	double host_pressure; /* 0 to 1: the highest share of time that work of this host stood still for want of
@@ -70,7 +71,8 @@ struct controller_decision {
 /* Private to controller.c but for its size. */
 struct controller {
 	struct capacity capacity;
-	double level_pps; /* INFINITY: none felt */
+	double level_pps;   /* INFINITY: none felt */
+	double leveled_pps; /* the capacity that the level was last made for; 0: none yet */
 	double told_capacity, told_level;
 	double margin;    /* of the capacity in force above the one that is believed in */
 	double level_s;   /* how long there has been one */

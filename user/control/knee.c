@@ -7,126 +7,163 @@
 #define PATIENCE_S 0.5
 
 /* Draining. */
-#define CUT         0.7  /* a step, while a backlog grows */
-#define CUT_STEADY  0.95 /* where it is neither more nor less */
-#define DRAINED_S   1.0  /* after which it should be worked off */
-#define DRAIN_LEAST 0.3  /* of the knee is let in all the while */
-#define FLOOR_KNEE  0.75 /* of the knee leaves room to drain */
-#define ALARMS      9    /* steps of a severe strain that count, near a knee that is known; */
-#define ALARM_GROWS 3    /* so many times where a backlog grows */
+#define CUT           0.7  /* a step, while a backlog grows and nobody knows the knee */
+#define CUT_STEADY    0.95 /* where it is neither more nor less */
+#define DRAINED_S     0.5  /* after which it should be worked off */
+#define DRAINED_TIMES 2.0
+#define DRAIN_LEAST   0.3  /* of the knee is let in all the while */
+#define FLOOR_KNEE    0.75 /* of the knee leaves room to drain */
 
 /* The knee. */
-#define KNEE_SEEN     6 /* figures that any strain gives; beyond those, only one with a backlog */
-#define KNEE_LEARNS   0.3
-#define KNEE_SHARE    0.9
-#define KNEE_NEAR     0.93
-#define KNEE_GONE     1.25 /* times the knee went well, */
-#define KNEE_GONE_S   1.0  /* for so long: it is another one */
-#define TRUSTED_S     5.0  /* of calm, before more is tried; twice as long each time that fails, */
-#define TRUSTED_MOST  40.0 /* up to so long */
-#define TRUSTED_HASTE 0.25
-#define TRUSTED_KNOWN 10.0 /* so much shorter below what is proven: a knee that was learnt in a jam may be wrong */
+#define KNEE_SEEN       6 /* figures that any strain gives; beyond those, only one with a backlog */
+#define KNEE_LEARNS     0.1
+#define KNEE_LEARNS_FEW 0.03 /* the level rests on it */
+#define KNEE_STANDS     8.0 /* targets: a queue that is worked off and still stands, else what gets done may be its end */
+#define KNEE_STILL      0.5  /* of it gets done: for a moment that says that the host stands still, */
+#define KNEE_STILL_S    1.0  /* and longer, that it is another one */
+#define KNEE_BUSY       0.97 /* of it, while there is any strain */
+#define KNEE_SHARE      0.93
+#define KNEE_FEW        0.85 /* the same where it is a few who ask for too much: the others' response counts */
+#define KNEE_MOST       2.0  /* times what is proven */
+#define KNEE_STEADY     0.4  /* shedding below that, where no backlog changes, is for nothing */
+#define KNEE_EASED      0.8
+#define KNEE_NEAR       0.95
+#define KNEE_GONE       1.25 /* times the knee went well, */
+#define KNEE_GONE_S     1.0  /* for so long: it is another one */
+#define TRUSTED_S       5.0  /* of calm, before more is tried; twice as long each time that fails, */
+#define TRUSTED_MOST    40.0 /* up to so long */
+#define TRUSTED_FEW     3.0
+#define TRUSTED_HASTE   0.25
+#define TRUSTED_KNOWN   10.0 /* so much shorter below what is proven: a knee that was learnt in a jam may be wrong */
 
 /* Settled. */
-#define SETTLES     0.8 /* of the target, on average */
-#define ERROR_UP    0.5
-#define ERROR_DOWN  4.0
-#define GAIN        0.1  /* of the error, a second */
-#define USED        0.85 /* of the capacity must be used before more is tried */
-#define FAR_BELOW   0.4  /* of the target: there it rises faster */
-#define HASTE_S     3.0  /* of calm double the speed at which it rises */
-#define HASTE_FAR_S 1.0
-#define RISE_KNOWN  1.1 /* a step, to what went well before */
-#define RISE_MOST   1.25
+#define SETTLES      0.8 /* of the target, on average */
+#define SETTLES_FEW  0.4
+#define SETTLES_BEST 2.0 /* of the best response */
+#define ERROR_UP     0.5
+#define ERROR_DOWN   4.0
+#define GAIN         0.1  /* of the error, a second */
+#define USED         0.85 /* of the capacity must be used before more is tried */
+#define FAR_BELOW    0.4  /* of the target: there it rises faster */
+#define HASTE_S      3.0  /* of calm double the speed at which it rises */
+#define HASTE_FAR_S  1.0
+#define RISE_KNOWN   1.1 /* a step, to what went well before */
+#define RISE_MOST    1.25
+#define RISE_BEYOND  0.1 /* a second, where a knee may be near: the queue that is made until it is seen is short; */
+#define RISE_FEW     0.03
+#define RISE_HASTE_S 10.0 /* of calm, and it may be by so much a second */
 
 /* What it remembers: all zero when an overload begins. */
 struct knee {
-	double slow;     /* the strain, averaged */
+	double slow_s;   /* the response, averaged */
 	double pps;      /* 0: not known */
 	double seen;     /* figures that it rests on */
 	double draining; /* 1: a queue stands */
-	double alarms;
-	double trust_s; /* how long after a strain it is not to be tried again */
+	double trust_s;  /* how long after a strain it is not to be tried again */
 };
 
 _Static_assert(sizeof(struct knee) <= sizeof(((struct capacity *)0)->memory), "the law's memory");
 
 /* The first figure, of a moment of change, may be far off. */
-static void knee_learn(struct knee *knee, const struct capacity_view *view)
+static void knee_learn(const struct capacity *capacity, struct knee *knee, const struct capacity_view *view)
 {
-	double done = view->done_pps;
+	double most = view->proven_pps > 0 ? KNEE_MOST * view->proven_pps : INFINITY; /* no more is ever let in */
+	double done = fmin(view->done_pps, most), weight = view->few ? KNEE_LEARNS_FEW : KNEE_LEARNS;
 
+	if (done < KNEE_STILL * knee->pps && capacity->strained_s < KNEE_STILL_S)
+		return;
 	knee->seen = knee->pps > 0 ? knee->seen + 1 : 1;
 	if (knee->pps > 0)
-		knee->pps += fmax(1 / knee->seen, KNEE_LEARNS) * (done - knee->pps);
+		knee->pps += fmax(1 / knee->seen, weight) * (done - knee->pps);
 	else
-		knee->pps = fmax(view->proven_pps > 0 ? fmin(done, 2 * view->proven_pps) : done, view->proven_pps);
+		knee->pps = fmax(done, view->proven_pps);
 }
 
-/* Below a knee that is known, a queue that a burst has made drains by itself: it takes one that grows, or stays. */
-static bool knee_alarmed(struct knee *knee, const struct capacity_view *view)
+/* What lets the queue be worked off in a moment, or in two of its lengths. */
+static double knee_draining(const struct knee *knee, const struct capacity_view *view)
 {
-	bool severe = view->severe || (view->unproven && view->strain > 1 && knee->pps <= 0);
+	double queue_s = view->response_s - view->best_s;
+	double drain = KNEE_BUSY - queue_s / fmax(DRAINED_S, DRAINED_TIMES * queue_s);
 
-	knee->alarms = !severe ? 0 : knee->alarms + (view->backlog < 1 ? ALARM_GROWS : 1);
-	if (knee->pps > 0 && knee->draining <= 0 && !view->lossy && knee->alarms < ALARMS)
-		return false;
-	return severe;
+	return knee->pps * fmax(drain, DRAIN_LEAST);
 }
 
 static double knee_drain(struct capacity *capacity, const struct knee *knee, const struct capacity_view *view)
 {
 	double most = fmin(capacity->pps, fmax(view->proven_pps, view->done_pps));
 
-	if (capacity->strained_s > PATIENCE_S)
+	if (!view->ordinary && knee->pps > 0 && capacity->strained_s > PATIENCE_S)
 		capacity->floor_pps = fmin(capacity->floor_pps, FLOOR_KNEE * knee->pps);
-	if (view->lossy || view->backlog < 1)
+	if (view->lossy || (view->backlog < 1 && knee->seen < KNEE_SEEN))
 		return most * CUT;
+	if (view->backlog < 1)
+		return fmin(most, knee_draining(knee, view));
 	if (view->backlog <= 1)
-		return most * CUT_STEADY;
-	double drain = 1 - (view->response_s - view->target_s) / DRAINED_S;
-	return fmin(capacity->pps, knee->pps * fmax(drain, DRAIN_LEAST));
+		return fmax(most * CUT_STEADY, fmin(most, KNEE_STEADY * knee->pps));
+	return fmin(capacity->pps, knee_draining(knee, view));
 }
 
 /* Up: the longer nothing was wrong, the faster; near the knee only once it has been let be for long enough. */
 static double knee_rise(const struct capacity *capacity, const struct knee *knee, const struct capacity_view *view,
                         double error)
 {
-	bool near = capacity->pps > KNEE_NEAR * knee->pps, far = knee->slow < FAR_BELOW;
+	bool near = capacity->pps > (view->few ? KNEE_FEW * KNEE_NEAR : KNEE_NEAR) * knee->pps,
+	     far = knee->slow_s < FAR_BELOW * view->target_s;
 	double calm_s = near ? fmax(view->calm_s - knee->trust_s, 0) : view->calm_s;
 	bool trusted = near && calm_s <= 0;
 
-	if (view->admitted_pps < USED * capacity->pps)
+	if (view->used_pps < USED * capacity->pps)
+		return capacity->pps;
+	if (view->few && near && knee->pps > 0 && view->calm_s < TRUSTED_FEW * knee->trust_s)
 		return capacity->pps;
 	if (far && capacity->pps < KNEE_SHARE * view->proven_pps &&
 	    (!trusted || view->calm_s > knee->trust_s / TRUSTED_KNOWN))
 		return capacity->pps * RISE_KNOWN;
 	double haste = trusted ? TRUSTED_HASTE : 1 + calm_s / (far ? HASTE_FAR_S : HASTE_S);
-	return capacity->pps * fmin(1 + error * haste * GAIN * view->elapsed_s, RISE_MOST);
+	double most = view->few ? RISE_FEW : knee->pps > 0 ? RISE_BEYOND : RISE_BEYOND + view->calm_s / RISE_HASTE_S;
+	return capacity->pps * (1 + fmin(error * haste * GAIN, most) * view->elapsed_s);
+}
+
+/* Where the response is to settle, in targets. What a few get who ask for too much is worth little: the others'
+ * response is not to suffer for it. */
+static double settles(const struct capacity_view *view)
+{
+	if (!view->few || !(view->best_s > 0))
+		return SETTLES;
+	return fmin(SETTLES_FEW, SETTLES_BEST * view->best_s / view->target_s);
 }
 
 double capacity_law_knee(struct capacity *capacity, const struct capacity_view *view)
 {
 	struct knee *knee = (struct knee *)capacity->memory;
-	bool alarmed = knee_alarmed(knee, view), draining = alarmed || (knee->draining > 0 && view->strain > 1);
-	bool backlog = view->backlog < 1 || view->backlog > 1; /* else what gets done is what is let in */
+	bool alarmed = view->severe || (view->unproven && view->strain > 1 && knee->pps <= 0),
+	     draining = alarmed || (knee->draining > 0 && view->strain > 1);
+	bool stands = view->strain > KNEE_STANDS || view->done_pps > knee->pps;
+	bool backlog = view->backlog < 1 || (view->backlog > 1 && stands); /* else what gets done is what is let in */
 
-	knee->slow = knee->slow > 0 ? knee->slow + (1 - exp(-view->elapsed_s / SLOW_S)) * (view->strain - knee->slow)
-	                            : view->strain;
-	if (draining && view->done_pps > 0 && (backlog || knee->pps <= 0 || knee->seen < KNEE_SEEN))
-		knee_learn(knee, view);
+	knee->slow_s = knee->slow_s > 0
+	                       ? knee->slow_s + (1 - exp(-view->elapsed_s / SLOW_S)) * (view->response_s - knee->slow_s)
+	                       : view->response_s;
+	if (draining && view->done_pps > 0 && view->unanswered <= 0 &&
+	    (backlog || knee->pps <= 0 || knee->seen < KNEE_SEEN))
+		knee_learn(capacity, knee, view);
 	if (alarmed && knee->draining <= 0) /* a knee that is met again is trusted longer */
 		knee->trust_s = fmax(fmin(2 * knee->trust_s, TRUSTED_MOST), TRUSTED_S);
 	knee->draining = draining;
+	double share = view->few ? KNEE_FEW : KNEE_SHARE;
+	capacity->settled_pps = share * knee->pps;
 	if (draining) {
-		knee->slow = view->strain;
+		knee->slow_s = view->response_s;
 		return knee_drain(capacity, knee, view);
 	}
-	if (capacity->pps < KNEE_SHARE * knee->pps)
-		return fmin(capacity->pps * RISE_MOST, KNEE_SHARE * knee->pps);
-	double error = fmax(fmin(SETTLES - knee->slow, ERROR_UP), -ERROR_DOWN);
+	if (view->strain > 1 && knee->pps > 0)
+		return fmin(capacity->pps, fmax(knee_draining(knee, view), KNEE_EASED * knee->pps));
+	if (capacity->pps < share * knee->pps)
+		return fmin(capacity->pps * RISE_MOST, share * knee->pps);
+	double error = fmax(fmin(settles(view) - knee->slow_s / view->target_s, ERROR_UP), -ERROR_DOWN);
 	double wanted = error > 0 ? knee_rise(capacity, knee, view, error)
-	                          : capacity->pps * (1 + error * GAIN * view->elapsed_s);
+	                          : fmax(capacity->pps * (1 + error * GAIN * view->elapsed_s),
+	                                 view->few ? fmin(capacity->pps, share * knee->pps) : 0);
 	if (capacity->pps > KNEE_GONE * knee->pps && view->calm_s > KNEE_GONE_S)
 		knee->pps = knee->trust_s = 0;
 	return wanted;

@@ -37,20 +37,14 @@ int datapath_set_level(struct datapath *dp, unsigned service, double per_second,
 	return 0;
 }
 
-/* What of a rank's step comes at once, as capacity_now() in bpf/capacity.h has it. */
-static __u64 step_of(const struct policy *policy, __u64 increment)
-{
-	return policy->flags & POLICY_BYTES ? increment * CAPACITY_STEP_BYTES >> BYTE_SHIFT
-	                                    : increment * CAPACITY_STEP_PACKETS;
-}
-
-/* What was charged at a smaller capacity would hold up what a larger one has room for. */
-static void debt_forgive(__u64 *tat_ns, __u64 most_ns)
+/* What is owed stays as many packets: at a larger capacity they take less time. If it were forgiven instead, a capacity
+ * that rises a little each tick would let in a burst each time. */
+static void debt_rescale(__u64 *tat_ns, __u64 now_ns, double times)
 {
 	__u64 seen = __atomic_load_n(tat_ns, __ATOMIC_RELAXED);
 
-	if (seen > most_ns)
-		__sync_val_compare_and_swap(tat_ns, seen, most_ns);
+	if (seen > now_ns)
+		__sync_val_compare_and_swap(tat_ns, seen, now_ns + (__u64)((double)(seen - now_ns) * times));
 }
 
 int datapath_set_capacity(struct datapath *dp, unsigned service, double per_second, struct error *err)
@@ -63,10 +57,10 @@ int datapath_set_capacity(struct datapath *dp, unsigned service, double per_seco
 	if (failure)
 		return failure;
 	__u64 word = word_of(policy, per_second, now_ns), increment = word >> LEVEL_TIME_BITS;
-	bool rises = increment < capacity->word >> LEVEL_TIME_BITS;
+	__u64 before = capacity->word >> LEVEL_TIME_BITS;
 	__atomic_store_n(&capacity->word, word, __ATOMIC_RELAXED);
-	if (rises && increment)
-		debt_forgive(&capacity->tat_ns, now_ns + policy->capacity_tick_ns + step_of(policy, increment));
+	if (increment < before)
+		debt_rescale(&capacity->tat_ns, now_ns, (double)increment / (double)before);
 	return 0;
 }
 

@@ -18,7 +18,7 @@
 /* The counters of a service as they were seen last. */
 struct seen_responses {
 	double read_s;
-	__u64 requests, unanswered, overflows, sum_ns;
+	__u64 requests, connects, unanswered, overflows, sum_ns;
 	__u64 buckets[RESPONSE_BUCKETS];
 };
 
@@ -203,12 +203,14 @@ static void read_responses(const struct service_responses *now, struct seen_resp
                            struct controller_signals *out)
 {
 	__u64 buckets[RESPONSE_BUCKETS], lately[RESPONSE_BUCKETS];
-	__u64 requests = now->requests, unanswered = now->unanswered, sum_ns = now->sum_ns;
+	__u64 requests = now->requests, connects = now->connects, unanswered = now->unanswered, sum_ns = now->sum_ns;
 
 	out->requests = (unsigned)counted_since(requests, seen->requests);
+	out->connects = (unsigned)counted_since(connects, seen->connects);
 	out->unanswered = (unsigned)counted_since(unanswered, seen->unanswered);
 	out->response_p50_s = out->response_p99_s = NAN;
 	seen->requests = requests;
+	seen->connects = connects;
 	seen->unanswered = unanswered;
 	if (sum_ns == seen->sum_ns)
 		return;
@@ -255,7 +257,7 @@ void signals_read(struct signals *signals, unsigned service, double now_s, struc
 	}
 	/* What is not of this interval is nobody's to act on. */
 	if (!out.fresh || !is_measured(signals, service)) {
-		out.requests = out.responses = out.unanswered = 0;
+		out.requests = out.connects = out.responses = out.unanswered = 0;
 		out.response_p50_s = out.response_p99_s = NAN;
 	}
 	if (!out.fresh)
