@@ -27,8 +27,8 @@ run: ensure-run-deps ## show it at work: a laboratory, a flood, the live view (I
 	$(Q)O=$(abspath $O) tools/run.sh
 
 check: ensure-deps ## lint, and build and run every test: unit (with sanitizers too), packet, end to end
-	$(Q)$(MAKE) --no-print-directory all tests
-	$(Q)$(MAKE) --no-print-directory SAN=address,undefined unit-tests
+	$(Q)$(MAKE) --no-print-directory -j$(shell nproc) all tests
+	$(Q)$(MAKE) --no-print-directory -j$(shell nproc) SAN=address,undefined unit-tests
 	$(Q)O=$(abspath $O) tests/run.sh
 
 coverage: ensure-deps ## lines and branches that the tests run, file by file

@@ -21,7 +21,7 @@ def login(server, host, account):
     client = socket.socket()
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     client.bind((f"10.97.1.{host}", 0))
-    client.settimeout(10)
+    client.settimeout(60)
     client.connect(server)
     client.send(f"LOGIN {account}\n".encode())
     welcome = client.recv(100).decode()

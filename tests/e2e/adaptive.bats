@@ -49,27 +49,44 @@ teardown() {
 config() {
 	{
 		printf '%s\n' 'interfaces: [edge]' 'mode: enforce' 'listen: null' 'history: null' 'table: {users: 10000}' \
-			'controller: {relax_after: 3s}' 'services:'
+			'controller: {relax_after: 8s}' 'services:'
 		printf '  - {protocol: udp, adaptive: {minimum: 5, maximum: 10k, target_response: 200ms}, %s}\n' "$@"
 	} >"$DIR/spillway.yaml"
 }
 
+# The daemon where the host's figures stand still: other work on this machine is no pressure to it.
+start_calm() {
+	cat >"$DIR/calm" <<-'END'
+		#!/bin/sh
+		for file in /proc/stat /proc/pressure/*; do
+			[ -e "$file" ] || continue
+			cat "$file" >"$DIR/calm.${file##*/}"
+			mount --bind "$DIR/calm.${file##*/}" "$file"
+		done
+		exec "$@"
+	END
+	chmod +x "$DIR/calm"
+	printf '#!/bin/sh\nexec unshare -m "%s" "%s" "$@"\n' "$DIR/calm" "$SPILLWAY" >"$DIR/calm-spillway"
+	chmod +x "$DIR/calm-spillway"
+	SPILLWAY="$DIR/calm-spillway" start
+}
+
 # serve PORT... [--silent PORT...]
 serve() {
-	nsenter --net="/run/netns/$PLACE" python3 "$BATS_TEST_DIRNAME/queue_server.py" 10.99.0.1 2 "$@" 3>&- &
+	chrt -f 1 nsenter --net="/run/netns/$PLACE" python3 "$BATS_TEST_DIRNAME/queue_server.py" 10.99.0.1 2 "$@" 3>&- &
 	echo $! >"$DIR/server.pid"
 }
 
 # Ten users ask ten times a second each, and wait no longer than a second.
 behave() {
-	nsenter --net="/run/netns/$USERS" "$O/spillway-client" --server 10.99.0.1 --users 10 --http 0 --dns 10 \
+	chrt -f 1 nsenter --net="/run/netns/$USERS" "$O/spillway-client" --server 10.99.0.1 --users 10 --http 0 --dns 10 \
 		--seconds "$1" --json >"$DIR/client.json" 3>&- &
 	client=$!
 }
 
 # misbehave PORT SOURCES USERS RATE SECONDS: they send queries, and do not care for answers.
 misbehave() {
-	nsenter --net="/run/netns/$USERS" "$TRAFFIC" --interface wire --destination-mac 02:00:00:00:00:01 \
+	chrt -f 1 nsenter --net="/run/netns/$USERS" "$TRAFFIC" --interface wire --destination-mac 02:00:00:00:00:01 \
 		--destination 10.99.0.1 --port "$1" --sources "$2" --users "$3" --rate "$4" --seconds "$5" \
 		--payload 123401000001000000000000076578616d706c6503636f6d0000010001 --json >"$DIR/flood.$1.json" 3>&- &
 	echo $! >"$DIR/flood.$!.pid"
@@ -77,7 +94,7 @@ misbehave() {
 }
 
 watch_events() {
-	"$SPILLWAY" watch --json >"$DIR/events" 3>&- &
+	"$SPILLWAY" watch --json --recent 1000 >"$DIR/events" 3>&- &
 	echo $! >"$DIR/watch.pid"
 }
 
@@ -118,18 +135,18 @@ is_below() {
 	behave 10
 	sleep 1
 	misbehave 53 10.99.2.0/30 3 1500 6 3>&- &
-	until_true 5 level_is_felt
+	until_true 60 level_is_felt
 	wait $!
 	# Those who ask for little have lost little of it: what came before the flooders were known.
 	is_below "$(share 10.99.1.)" 0.3
 	is_below 0.5 "$(share 10.99.2.)"
 	# An event says what moved, from where to where, and why.
-	until_true 5 told '.event == "level" and .after < 1000'
+	until_true 60 told '.event == "level" and .after < 1000'
 	run events '.event == "level" and .after < 1000'
 	assert_equal "$(head -1 <<<"$output" | jq -c '[.service, .unit, (.value > .target), .before, .after >= 5,
 		.users_above >= 3, (.why | length > 20)]')" '["dns","packets_per_second",true,10000,true,true,true]'
 	assert [ "$(number dns spilled_by_reason.user_limit)" -gt 1000 ]
-	until_true 30 no_level_is_felt
+	until_true 60 no_level_is_felt
 	run events '.event == "level"'
 	assert_equal "$(tail -1 <<<"$output" | jq .after)" 10000
 	assert_equal "$("$SPILLWAY" status --json | jq -c '.controller | .alive, .tick_milliseconds < 1000')" $'true\ntrue'
@@ -139,21 +156,21 @@ is_below() {
 	config "name: dns, ports: [53]"
 	serve 53
 	start
-	misbehave 53 10.99.2.0/30 3 1500 12 3>&- &
-	until_true 5 level_is_felt
+	misbehave 53 10.99.2.0/30 3 1500 300 3>&- &
+	until_true 60 level_is_felt
 	kill -KILL "$(cat "$DIR/pid")"
 	start
 	run ! no_level_is_felt
 	local spilled
 	spilled=$(number dns spilled_by_reason.user_limit)
-	until_true 5 eval '(($(number dns spilled_by_reason.user_limit) > spilled + 100))'
+	until_true 60 eval '(($(number dns spilled_by_reason.user_limit) > spilled + 100))'
 	kill -STOP "$(cat "$DIR/pid")"
-	# Nobody stands by the level: three seconds later it counts no longer, and a step of the clock more.
-	sleep 4.5
-	misbehave 53 10.99.2.3/32 1 100 1
+	# Nobody stands by the level: eight seconds later it counts no longer, and a step of the clock more.
+	sleep 9.5
+	misbehave 53 10.99.2.3/32 1 1000 1
 	kill -CONT "$(cat "$DIR/pid")"
-	until_true 5 eval '"$SPILLWAY" users --service dns --json |
-		jq -e ".[] | select(.user == \"10.99.2.3\" and .passed_packets == 100 and .spilled_packets == 0)"'
+	until_true 60 eval '"$SPILLWAY" users --service dns --json |
+		jq -e ".[] | select(.user == \"10.99.2.3\" and .passed_packets == 1000 and .spilled_packets == 0)"'
 	# What is measured of a time so long is nothing to act on.
 	assert [ "$("$SPILLWAY" status --json | jq .controller.late_ticks)" -ge 1 ]
 }
@@ -168,12 +185,13 @@ is_below() {
 	run -1 "$SPILLWAY" set big level=10
 	assert_output --partial "bytes a second from 64"
 	run -1 "$SPILLWAY" set dns level=1G
-	"$SPILLWAY" set dns level=50 capacity=900 --for 2s
+	"$SPILLWAY" set dns level=50 capacity=900 --for 1h
 	run jq -c '.[] | select(.name == "dns") | [.level_packets_per_second, .wished_level_packets_per_second,
 		.capacity_packets_per_second, .wished_capacity_packets_per_second,
 		.adaptive.level_held, .adaptive.capacity_held]' <<<"$("$SPILLWAY" services --json)"
 	assert_output --regexp '^\[50.*,10000.*,900.*,.*,true,true\]$'
-	until_true 10 no_level_is_felt
+	"$SPILLWAY" set dns level=50 capacity=900 --for 1s
+	until_true 60 no_level_is_felt
 	assert_equal "$(number dns adaptive.level_held),$(number dns adaptive.capacity_held)" false,false
 }
 
@@ -189,21 +207,21 @@ is_below() {
 	run events '.event == "fault" and .service'
 	assert_output ""
 	# One that has answered and ceases to is, and is heard to be back.
-	behave 8
-	until_true 5 eval '(($(number dns response_milliseconds.sampled) > 20))'
+	behave 120
+	until_true 60 eval '(($(number dns response_milliseconds.sampled) > 20))'
 	kill -STOP "$(cat "$DIR/server.pid")"
-	until_true 10 told '.event == "fault" and .service == "dns"'
+	until_true 60 told '.event == "fault" and .service == "dns"'
 	kill -CONT "$(cat "$DIR/server.pid")"
-	until_true 10 told '.event == "recovery" and .service == "dns"'
+	until_true 60 told '.event == "recovery" and .service == "dns"'
 }
 
 @test "a flood above the configured capacity moves the level, and no capacity" {
 	config "name: syslog, ports: [514], replies: no, capacity: {minimum: 10, maximum: 200}"
 	sed -i '/name: syslog/s/, target_response: 200ms//' "$DIR/spillway.yaml"
-	start
+	start_calm
 	watch_events
 	misbehave 514 10.99.2.0/31 2 2000 3
-	until_true 5 told '.event == "level" and .service == "syslog" and .before == 10000 and .after < 200'
+	until_true 60 told '.event == "level" and .service == "syslog" and .before == 10000 and .after < 200'
 	run events '.event == "capacity"'
 	assert_output ""
 }

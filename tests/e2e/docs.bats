@@ -51,13 +51,13 @@ host_script() {
 		spillway run --config /etc/spillway/spillway.yaml --interface eth0 2>"$DIR/log" &
 		daemon=$!
 		trap 'kill $daemon 2>/dev/null || true; wait $daemon || true; spillway unload' EXIT
-		for _ in $(seq 100); do spillway status >/dev/null 2>&1 && break; sleep 0.1; done
+		for _ in $(seq 600); do spillway status >/dev/null 2>&1 && break; sleep 0.1; done
 		"$TRAFFIC" --interface attack --destination-mac 02:00:00:00:00:01 --destination 192.0.2.1 --port 80 \
 			--protocol tcp-syn --sources 198.51.100.0/28 --users 8 --rate 20000 --count 2000 >/dev/null
-		for _ in $(seq 100); do spillway users --json | jq -e 'length > 0' >/dev/null && break; sleep 0.1; done
+		for _ in $(seq 600); do spillway users --json | jq -e 'length > 0' >/dev/null && break; sleep 0.1; done
 		while IFS= read -r command; do
 			echo "+ $command"
-			status=0 within=10
+			status=0 within=60
 			case $command in *"spillway watch "*) within=0.5 ;; esac
 			timeout $within bash -c "set -o pipefail; $command" </dev/null || status=$?
 			case $command in *"spillway watch "*) [ $status -ne 124 ] || status=0 ;; esac

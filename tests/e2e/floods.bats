@@ -117,7 +117,7 @@ beside() {
 			--destination-mac 02:00:00:00:00:01 --destination 192.0.2.1 --port 53 --protocol udp --size 64 \
 			--seconds 120 --json "$@" >"$DIR/flood" 3>&- &
 		flood=$!
-		until_true 30 spills "$(number dns spilled_packets)"
+		until_true 60 spills "$(number dns spilled_packets)"
 		EXEC="exec" users --sources 10.1.0.0/16 --users 1000 --rate 10000 --seconds 120 >"$DIR/honest" 3>&- &
 		honest=$!
 		assert_capacity_passed || { kill "$honest" "$flood"; wait "$honest" "$flood"; return 1; }
@@ -150,7 +150,7 @@ beside() {
 }
 
 @test "a minute of steady traffic earns tenure, a packet a second does not" {
-	until_true 200 [ -s "$DIR/steady" ]
+	until_true 60 [ -s "$DIR/steady" ]
 	until_true 60 [ -s "$DIR/trickle" ]
 	table >"$DIR/table"
 	# A fifth user of a set of four, rare in so large a table, has no cell.

@@ -44,7 +44,7 @@ fresh() {
 	rm -f "$DATABASE"*
 	config
 	start
-	until_true 10 test -s "$DATABASE"
+	until_true 60 test -s "$DATABASE"
 	stop
 }
 
@@ -64,15 +64,15 @@ has_seen() {
 	local begin
 	begin=$(date +%s)
 	flood --sources 10.0.0.0/24 --users 5 --rate 1000 --count 2000 >/dev/null
-	until_true 30 has_seen "@$begin" 2000
+	until_true 60 has_seen "@$begin" 2000
 	# What is in the file survives; what comes after goes on.
 	kill -9 "$(cat "$DIR/pid")"
 	has_seen "@$begin" 2000
 	start
 	flood --sources 10.0.0.0/24 --users 5 --rate 1000 --count 1000 >/dev/null
 	# A stop writes what is left.
-	until_true 10 eval '[ "$(number dns received_packets)" -eq 3000 ]'
-	until_true 10 eval '[ "$(number dns packets_per_second)" = 0 ]'
+	until_true 60 eval '[ "$(number dns received_packets)" -eq 3000 ]'
+	until_true 60 eval '[ "$(number dns packets_per_second)" = 0 ]'
 	sed -i 's/protocol: /protocol: x/' "$DIR/spillway.yaml"
 	run -1 "$SPILLWAY" reload
 	stop
@@ -103,13 +103,13 @@ has_seen() {
 	config null "$DIR/other.db"
 	start
 	writing() { [ "$("$SPILLWAY" status --json | jq -r .history.state)" = writing ]; }
-	until_true 10 writing
+	until_true 60 writing
 	run -0 "$SPILLWAY" status --json
 	assert_equal "$(jq -c '.history | [.path, .size_bytes, .lost_records, .why]' <<<"$output")" \
 		"[\"$DIR/other.db\",50000000,0,null]"
 	assert_equal "$(jq -c '.features[] | select(.name == "history") | .on' <<<"$output")" true
 	# Without --database it is the daemon's that is read.
-	until_true 10 eval '[ "$("$SPILLWAY" history --step second --json 2>/dev/null | jq length)" -ge 1 ]'
+	until_true 60 eval '[ "$("$SPILLWAY" history --step second --json 2>/dev/null | jq length)" -ge 1 ]'
 	config null
 	run -0 "$SPILLWAY" reload
 	assert_equal "$("$SPILLWAY" status --json | jq -r .history.path)" "$DATABASE"
@@ -225,16 +225,16 @@ has_seen() {
 	nsenter --net="/run/netns/$NS" prometheus --config.file="$DIR/prometheus.yml" --web.listen-address=127.0.0.1:9090 \
 		--storage.tsdb.path="$DIR/prometheus" >"$DIR/prometheus.log" 2>&1 3>&- &
 	prometheus=$!
-	flood --sources 10.0.0.0/24 --users 5 --rate 1000 --seconds 12 >/dev/null 3>&- &
+	flood --sources 10.0.0.0/24 --users 5 --rate 1000 --seconds 15 >/dev/null 3>&- &
 	local flooding=$! begin
 	begin=$(date +%s)
 	asked() { nsenter --net="/run/netns/$NS" "$SPILLWAY" history --from-prometheus http://127.0.0.1:9090/ "$@"; }
-	# Both say a thousand packets a second, but for the flood's first and last.
+	# Both say a thousand packets a second, in most seconds.
 	wait "$flooding"
 	run -0 asked --service dns --step second --from "@$begin" --json
-	near "$(jq '[.[] | .packets_per_second // empty | select(. > 500)] | add / length' <<<"$output")" 1000 10
+	near "$(jq '[.[] | .packets_per_second // empty | select(. > 0)] | sort | .[length / 2 | floor]' <<<"$output")" 1000 10
 	run -0 "$SPILLWAY" history --database "$DATABASE" --service dns --step second --from "@$begin" --json
-	near "$(jq '[.[] | .packets_per_second // empty | select(. > 500)] | add / length' <<<"$output")" 1000 10
+	near "$(jq '[.[] | .packets_per_second // empty | select(. > 0)] | sort | .[length / 2 | floor]' <<<"$output")" 1000 10
 	run -0 asked --service dns --step second --from "@$begin"
 	assert_line --index 0 --regexp '^TIME +PACKETS/S'
 	assert_line --regexp ' 100 +'
@@ -291,7 +291,7 @@ has_seen() {
 	rm -f "$DIR/port"
 	python3 "$DIR/nonsense.py" "$DIR/port" >/dev/null 2>&1 3>&- &
 	server=$!
-	until_true 10 test -s "$DIR/port"
+	until_true 60 test -s "$DIR/port"
 	local url name
 	url="http://127.0.0.1:$(cat "$DIR/port")"
 	for name in html empty null list cut vector nodata number early pair 500 404; do

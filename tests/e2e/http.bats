@@ -69,7 +69,7 @@ config() {
 get() {
 	local path=$1
 	shift
-	inside curl -sS --max-time 5 "$@" "http://127.0.0.1:9469$path"
+	inside curl -sS --max-time 60 "$@" "http://127.0.0.1:9469$path"
 }
 
 # The status code of the same.
@@ -81,21 +81,13 @@ listening() {
 	inside ss -Hltn | awk '{print $4}' | sort | xargs
 }
 
-until_true() {
-	for _ in $(seq 100); do
-		"$@" && return
-		sleep 0.1
-	done
-	return 1
-}
-
 @test "metrics: Prometheus finds no fault, and names, types and labels are the contract's" {
 	config 127.0.0.1:9469
 	start
-	"${flood[@]}" --port 53 --protocol udp --sources 10.0.0.1/32 --users 1 --rate 1000 --seconds 60 >/dev/null 3>&- &
+	"${flood[@]}" --port 53 --protocol udp --sources 10.0.0.1/32 --users 1 --rate 1000 --seconds 600 >/dev/null 3>&- &
 	flooding=$!
 	names_the_user() { get /metrics >"$DIR/metrics" && grep -q '^spillway_user_packets_per_second{' "$DIR/metrics"; }
-	until_true names_the_user
+	until_true 60 names_the_user
 	run -0 promtool check metrics <"$DIR/metrics"
 	assert_output ""
 	run grep '^# TYPE' "$DIR/metrics"
@@ -123,9 +115,13 @@ until_true() {
 @test "metrics: counters are those of 'spillway services'" {
 	config 127.0.0.1:9469
 	start
+	received() { "$SPILLWAY" services --json | jq 'map(.received_packets) | add'; }
+	arrived() { [ "$(received)" -ge "$1" ]; }
+	local before
+	before=$(received)
 	"${flood[@]}" --port 53 --protocol udp --sources 10.0.0.1/32 --users 1 --rate 1000 --seconds 1
 	"${flood[@]}" --port 80 --protocol tcp-syn --sources 10.0.0.2/32 --users 1 --rate 1000 --seconds 1
-	sleep 0.5
+	until_true 60 arrived $((before + 2000))
 	"$SPILLWAY" services --json >"$DIR/services"
 	assert [ "$(jq '.[] | select(.name == "dns") | .spilled_packets' "$DIR/services")" -gt 500 ]
 	assert [ "$(jq '.[] | select(.name == "web") | .shadow_packets' "$DIR/services")" -gt 500 ]
@@ -157,10 +153,10 @@ until_true() {
 @test "the API's JSON has every key of the contract, with its type, over TCP as from the verbs" {
 	config 127.0.0.1:9469
 	start
-	"${flood[@]}" --port 53 --protocol udp --sources 10.0.0.0/24 --users 5 --rate 1000 --seconds 60 >/dev/null 3>&- &
+	"${flood[@]}" --port 53 --protocol udp --sources 10.0.0.0/24 --users 5 --rate 1000 --seconds 600 >/dev/null 3>&- &
 	flooding=$!
 	all_named() { get /api/v1/users >"$DIR/users" && [ "$(jq length "$DIR/users")" -eq 5 ]; }
-	until_true all_named
+	until_true 60 all_named
 	get /api/v1/status >"$DIR/status"
 	get /api/v1/services >"$DIR/services"
 	cat >"$DIR/shape.jq" <<-'END'
@@ -226,13 +222,13 @@ until_true() {
 	ip -n "$NS" link del "$IFACE"
 	not_ready() { [ "$(code /-/ready)" = 503 ]; }
 	ready() { [ "$(code /-/ready)" = 200 ]; }
-	until_true not_ready
+	until_true 60 not_ready
 	assert_equal "$(code /-/healthy)" 200
 	run -0 get /metrics
 	assert_line 'spillway_interface_attached{interface="h\"t\\p0",mode="native"} 0'
 	assert_equal "$(get /api/v1/status | jq -c '.interfaces[0] | [.attached, .index, .since]')" '[false,null,null]'
 	interface_up
-	until_true ready
+	until_true 60 ready
 }
 
 @test "TCP only reads" {
@@ -264,18 +260,18 @@ until_true() {
 	config 127.0.0.1:9469
 	start
 	readers() { [ "$(get /metrics | awk '$1 == "spillway_event_readers" {print $2}')" = "$1" ]; }
-	nsenter --net="/run/netns/$NS" curl -sSN --max-time 30 -D "$DIR/head" 'http://127.0.0.1:9469/api/v1/events?service=dns' >"$DIR/stream" 3>&- &
+	nsenter --net="/run/netns/$NS" curl -sSN --max-time 600 -D "$DIR/head" 'http://127.0.0.1:9469/api/v1/events?service=dns' >"$DIR/stream" 3>&- &
 	flooding=$!
-	until_true readers 1
+	until_true 60 readers 1
 	"$SPILLWAY" set web level=50
 	"$SPILLWAY" set dns level=50
-	until_true grep -q '^data: ' "$DIR/stream"
+	until_true 60 grep -q '^data: ' "$DIR/stream"
 	assert_equal "$(sed -n 's/^data: //p' "$DIR/stream" | jq -c '[.event, .service]')" '["override","dns"]'
 	grep -qi '^content-type: text/event-stream' "$DIR/head"
 	grep -qi '^cache-control: no-store' "$DIR/head"
 	kill "$flooding"
 	flooding=
-	until_true readers 0
+	until_true 60 readers 0
 	assert_equal "$(code /api/v1/events -d '{}')" 405
 	assert_equal "$(code /api/v1/events -H 'Host: elsewhere.example')" 403
 	assert_equal "$(code /api/v1/events -I)" 200
@@ -288,7 +284,7 @@ until_true() {
 	start
 	run -0 inside python3 - <<-'END'
 		import http.client
-		connection = http.client.HTTPConnection("127.0.0.1", 9469, timeout=5)
+		connection = http.client.HTTPConnection("127.0.0.1", 9469, timeout=60)
 		for path in "/-/ready", "/metrics", "/nosuch", "/-/ready":
 		    connection.request("HEAD", path)
 		    answer = connection.getresponse()
@@ -327,7 +323,7 @@ until_true() {
 	config '"[::1]:9469"'
 	start
 	assert_equal "$(listening)" "[::1]:9469"
-	run -0 inside curl -sS --max-time 5 "http://[::1]:9469/-/ready"
+	run -0 inside curl -sS --max-time 60 "http://[::1]:9469/-/ready"
 	assert_output ready
 }
 
@@ -353,7 +349,7 @@ until_true() {
 	inside python3 -m http.server 9472 --bind 127.0.0.1 >/dev/null 2>&1 3>&- &
 	local other=$!
 	taken() { [ "$(listening)" = "127.0.0.1:9469 127.0.0.1:9472" ]; }
-	until_true taken
+	until_true 60 taken
 	config 127.0.0.1:9472
 	sed -i 's/packets_per_second: 100,/packets_per_second: 200,/' "$DIR/spillway.yaml"
 	run -1 "$SPILLWAY" reload
@@ -396,7 +392,7 @@ until_true() {
 		import socket, sys
 		told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 		told.bind(sys.argv[1])
-		told.settimeout(30)
+		told.settimeout(120)
 		while True:
 		    text = told.recv(4096).decode()
 		    print(text, flush=True)
@@ -404,9 +400,9 @@ until_true() {
 		        break
 	END
 	local manager=$!
-	until_true test -S "$DIR/notify"
+	until_true 60 test -S "$DIR/notify"
 	NOTIFY_SOCKET="$DIR/notify" start
-	until_true grep -qx READY=1 "$DIR/told"
+	until_true 60 grep -qx READY=1 "$DIR/told"
 	stop
 	wait "$manager"
 	assert_equal "$(grep -vx WATCHDOG=1 "$DIR/told" | xargs)" "READY=1 STOPPING=1"

@@ -104,7 +104,7 @@ until_true() {
 		listener = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
 		listener.bind(("edge0", 0))
 		listener.setsockopt(263, 8, 1)
-		listener.settimeout(5)
+		listener.settimeout(60)
 		print("listening", flush=True)
 		while True:
 		    _, extra, _, sender = listener.recvmsg(2048, 256)
@@ -112,7 +112,7 @@ until_true() {
 		        print("tag", struct.unpack_from("=IIIHHHH", extra[0][2])[5] & 0xfff)
 		        break
 	END
-	until_true 5 grep -q listening "$BATS_TEST_TMPDIR/tag"
+	until_true 60 grep -q listening "$BATS_TEST_TMPDIR/tag"
 	assert_all_answered "$lab" 10.99.0.1
 	wait $!
 	run cat "$BATS_TEST_TMPDIR/tag"
@@ -153,7 +153,7 @@ until_true() {
 	for signal in TERM HUP INT; do
 		# Without job control bash has background commands ignore interrupts, for good.
 		env --default-signal=INT "$LAB_SH" run --name "$lab" --users 4 -- sleep 600 3>&- &
-		until_true 10 test -e "/run/spillway-lab-$lab/command"
+		until_true 60 test -e "/run/spillway-lab-$lab/command"
 		read -r command_pid _ <"/run/spillway-lab-$lab/command"
 		kill -"$signal" $!
 		wait $! || true
@@ -192,7 +192,7 @@ until_true() {
 @test "sweep removes what a killed run has left, and nothing else" {
 	"$LAB_SH" up --name "$other" --users 4
 	"$LAB_SH" run --name "$lab" --users 4 -- sleep 600 3>&- &
-	until_true 10 test -e "/run/spillway-lab-$lab/command"
+	until_true 60 test -e "/run/spillway-lab-$lab/command"
 	"$LAB_SH" sweep
 	assert_all_answered "$lab" 10.99.0.1
 

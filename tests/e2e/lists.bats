@@ -54,13 +54,10 @@ answers() {
 start() {
 	"$SPILLWAY" run --config "$DIR/spillway.yaml" >"$DIR/log" 2>&1 3>&- &
 	daemon=$!
-	for _ in $(seq 200); do
-		answers && return
-		kill -0 "$daemon" 2>/dev/null || break
+	until answers; do
+		kill -0 "$daemon" 2>/dev/null || { cat "$DIR/log" >&2; return 1; }
 		sleep 0.05
 	done
-	cat "$DIR/log" >&2
-	return 1
 }
 
 # send SOURCE COUNT [OPTION...]: packets to the service dns. With EXEC=exec, in the background, its process is $!.
@@ -81,10 +78,10 @@ lists() {
 
 # fate SOURCE: what became of 50 packets from there.
 fate() {
-	local passed denied
-	passed=$(dns passed_packets) denied=$(dns spilled_by_reason.denied)
+	local passed denied received
+	received=$(dns received_packets) passed=$(dns passed_packets) denied=$(dns spilled_by_reason.denied)
 	send "$1/32" 50 >/dev/null
-	sleep 0.1
+	within 60 arrived $((received + 50))
 	passed=$(($(dns passed_packets) - passed)) denied=$(($(dns spilled_by_reason.denied) - denied))
 	case $passed-$denied in
 	50-0) echo allowed ;;
@@ -92,6 +89,20 @@ fate() {
 	*-0) echo metered ;;
 	*) echo "$passed passed, $denied denied" ;;
 	esac
+}
+
+arrived() {
+	[ "$(dns received_packets)" -eq "$1" ]
+}
+
+# within SECONDS COMMAND...
+within() {
+	local deadline=$((SECONDS + $1))
+	shift
+	until "$@"; do
+		((SECONDS < deadline)) || return 1
+		sleep 0.1
+	done
 }
 
 @test "allow, deny and forget by hand, by the longest prefix; both lists are shown with what is left of their time" {
@@ -106,10 +117,10 @@ fate() {
 	assert_line --regexp '^2001:db8::/32 +deny +- +verb$'
 	refute_output --partial 10.1.0.0/16
 	run -0 "$SPILLWAY" allow --list
-	assert_line --regexp '^10\.1\.0\.0/16 +allow +59m [0-9]+s +verb$'
+	assert_line --regexp '^10\.1\.0\.0/16 +allow +5[0-9]m [0-9]+s +verb$'
 	run -0 "$SPILLWAY" forget --list --json
 	assert_equal "$(jq length <<<"$output")" 3
-	assert_equal "$(jq -c '.[] | select(.list == "allow") | [.prefix, .by, .left_seconds > 3590 and .left_seconds <= 3600]' \
+	assert_equal "$(jq -c '.[] | select(.list == "allow") | [.prefix, .by, .left_seconds > 3000 and .left_seconds <= 3600]' \
 		<<<"$output")" '["10.1.0.0/16","verb",true]'
 	assert_equal "$(lists allowed)$(lists denied)" 12
 	run -0 "$SPILLWAY" forget 10.0.0.0/8 10.1.0.0/16
@@ -147,24 +158,25 @@ fate() {
 	start
 	"$SPILLWAY" deny 10.0.0.0/8
 	"$SPILLWAY" deny 10.0.0.1 --for 1h
-	local began=$SECONDS
-	"$SPILLWAY" allow 10.0.0.0/16 --for 10s
+	local time began found
+	# So long that a new daemon is there before: how long that is depends on the machine.
+	for time in 6 20 60; do
+		began=$SECONDS
+		"$SPILLWAY" allow 10.0.0.0/16 --for "${time}s"
+		kill -9 "$daemon"
+		wait "$daemon" || true
+		start
+		found=$(fate 10.0.0.2)
+		((SECONDS - began >= time - 1)) || break
+	done
+	assert_equal "$found" allowed
 	kill -9 "$daemon"
 	wait "$daemon" || true
-	start
-	assert_equal "$(fate 10.0.0.2)" allowed
-	assert [ $((SECONDS - began)) -lt 9 ]
-	kill -9 "$daemon"
-	wait "$daemon" || true
-	sleep $((11 - (SECONDS - began)))
+	sleep $((time + 1 - (SECONDS - began)))
 	start
 	assert_equal "$(fate 10.0.0.2)" denied
 	assert_equal "$(fate 10.0.0.1)" denied
-	for _ in $(seq 50); do
-		[ "$(lists allowed)" = 0 ] && break
-		sleep 0.1
-	done
-	assert_equal "$(lists allowed)$(lists denied)" 02
+	within 60 eval '[ "$(lists allowed)$(lists denied)" = 02 ]'
 }
 
 @test "the file's entries come and go with it; what a verb has set stays" {
@@ -201,14 +213,15 @@ fate() {
 	config "lists: {allowed_packets_per_second: 100}" "allow: [10.0.0.0/8]"
 	start
 	local sent passed
-	sent=$(send 10.0.0.1/32 4000 --rate 2000 | jq .sent)
-	sleep 0.1
+	send 10.0.0.1/32 4000 --rate 2000 >"$DIR/sent"
+	sent=$(jq .sent "$DIR/sent")
+	within 60 arrived "$sent"
 	passed=$(dns passed_packets)
-	# Two seconds at 100 a second, a burst of 10, and what the user's own limit lets through: no more by far.
+	# Two seconds at 100 a second, a burst of 10, and what the user's own limit lets through: 1 a second.
 	assert [ "$passed" -ge 150 ]
-	assert [ "$passed" -le 1000 ]
+	assert [ "$passed" -le "$(jq '.seconds * 110 + 50 | floor' "$DIR/sent")" ]
 	assert_equal "$((passed + $(dns spilled_packets)))" "$sent"
-	assert [ "$(lists over_packets)" -ge 3000 ]
+	assert [ "$(lists over_packets)" -ge $((sent - passed)) ]
 }
 
 @test "F34: a million entries under traffic; a file with one bad line is refused whole" {
@@ -222,7 +235,7 @@ fate() {
 	assert_output --partial "$DIR/bad:777777: "
 	assert_equal "$(lists denied)" 0
 
-	EXEC="exec" send 10.0.0.0/16 10000000 --users 1000 --rate 10000 --seconds 300 >"$DIR/sent" 3>&- &
+	EXEC="exec" send 10.0.0.0/16 10000000 --users 1000 --rate 10000 --seconds 900 >"$DIR/sent" 3>&- &
 	traffic=$!
 	"$SPILLWAY" deny --file "$DIR/million" 3>&- &
 	local verb=$! slowest=0 asked=0 began took
@@ -253,10 +266,9 @@ fate() {
 	kill "$traffic"
 	wait "$traffic"
 	traffic=
-	sleep 0.2
 	# The packet path lost nothing in all that time: every packet was counted once, and none was denied.
 	sent=$(jq .sent "$DIR/sent")
 	assert [ "$sent" -ge 50000 ]
-	assert_equal "$(dns received_packets)" "$sent"
+	within 60 arrived "$sent"
 	assert_equal "$(dns spilled_by_reason.denied)" 0
 }

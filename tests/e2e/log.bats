@@ -40,7 +40,7 @@ start_journal() {
 	END
 	unshare -m sh -c "mount -t tmpfs none /run && exec python3 '$DIR/journald.py' '$DIR/journal'" 3>&- &
 	journal=$!
-	until_true 10 test -e "$DIR/journal"
+	until_true 60 test -e "$DIR/journal"
 }
 
 # The daemon as a service manager starts it: standard error is what JOURNAL_STREAM names.
@@ -48,7 +48,7 @@ start_as_service() {
 	: >"$DIR/log"
 	JOURNAL_STREAM=$(stat -c %d:%i "$DIR/log") "$@" "$SPILLWAY" run --config "$DIR/spillway.yaml" >"$DIR/log" 2>&1 3>&- &
 	echo $! >"$DIR/pid"
-	until_true 15 "$SPILLWAY" status >/dev/null 2>&1
+	until_true 60 "$SPILLWAY" status >/dev/null 2>&1
 }
 
 @test "journald gets the message, its priority, and the event's fields; standard error nothing" {
@@ -57,7 +57,7 @@ start_as_service() {
 	"$SPILLWAY" set dns level=50
 	sed -i 's/protocol: udp/protocol: udq/' "$DIR/spillway.yaml"
 	run -1 "$SPILLWAY" reload
-	until_true 5 grep -q "^SPILLWAY_EVENT=reload" "$DIR/journal"
+	until_true 60 grep -q "^SPILLWAY_EVENT=reload" "$DIR/journal"
 	run -0 awk -v RS=--- '/SPILLWAY_EVENT=override/' "$DIR/journal"
 	assert_line "MESSAGE=service dns: set by hand, level 50 packets/s"
 	assert_line "PRIORITY=5"

@@ -41,7 +41,7 @@ inside() {
 }
 
 get() {
-	inside curl -sS --max-time 20 "$@" >/dev/null
+	inside curl -sS --max-time 120 "$@" >/dev/null
 }
 
 @test "a life of the daemon: no invalid access, no leak" {
@@ -50,7 +50,7 @@ get() {
 		--suppressions="$BATS_TEST_DIRNAME/../memcheck.supp" \
 		"$SPILLWAY" run --config "$DIR/spillway.yaml" --detach-on-exit >"$DIR/log" 2>&1 3>&- &
 	daemon=$!
-	for _ in $(seq 600); do
+	for _ in $(seq 1800); do
 		"$SPILLWAY" status >/dev/null 2>&1 && break
 		sleep 0.1
 	done

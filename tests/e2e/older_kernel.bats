@@ -31,7 +31,7 @@ teardown() {
 start() {
 	env "$@" "$SPILLWAY" run --config "$DIR/spillway.yaml" >"$DIR/log" 2>&1 3>&- &
 	daemon=$!
-	for _ in $(seq 100); do
+	for _ in $(seq 600); do
 		"$SPILLWAY" status --json >"$DIR/status" 2>/dev/null && return
 		kill -0 "$daemon" 2>/dev/null || break
 		sleep 0.1

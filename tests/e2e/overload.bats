@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
+# bats file_tags=alone
 # The overload benchmark at its smallest: that it runs, and that Spillway, told no rate, keeps a flood by few users from the
 # others. How well is for `make bench-overload` to say.
 

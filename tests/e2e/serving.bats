@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
+# bats file_tags=alone
 # What it is all for: real servers go on answering real clients while a flood comes in, over IPv4, over IPv6, and on
 # tagged frames. The clients' answers are the proof.
 
@@ -41,11 +42,11 @@ teardown() {
 	"$LAB_SH" down --name "$LAB"
 }
 
-# attack SERVER SOURCES: eight attackers, 100,000 packets/s to the DNS server, for longer than the clients ask.
+# attack SERVER SOURCES: eight attackers, 100,000 packets/s to the DNS server, until it is killed.
 attack() {
-	"$LAB_SH" exec "$LAB" attacker -- "$TRAFFIC" --interface attack0 --destination-mac 02:53:57:00:00:01 \
+	exec "$LAB_SH" exec "$LAB" attacker -- "$TRAFFIC" --interface attack0 --destination-mac 02:53:57:00:00:01 \
 		--destination "$1" --port 53 --protocol udp --size 80 --sources "$2" --users 8 \
-		--distribution sequence --rate 100000 --seconds 5 --json
+		--distribution sequence --rate 100000 --seconds 600 --json
 }
 
 # assert_serves SERVER SOURCES ATTACKER: ATTACKER is how the attackers' addresses begin.
@@ -54,9 +55,10 @@ assert_serves() {
 	PLACE="swl-$LAB-edge" start
 	attack "$server" "$sources" >"$DIR/flood" 3>&- &
 	flood=$!
-	sleep 0.5
-	"$LAB_SH" exec "$LAB" users -- "$CLIENT" --server "$server" --users 20 --http 5 --dns 10 --seconds 4 --json \
+	until_true 60 spills
+	"$LAB_SH" exec "$LAB" users -- chrt -f 1 "$CLIENT" --server "$server" --users 20 --http 5 --dns 10 --seconds 4 --json \
 		>"$DIR/clients"
+	kill "$flood"
 	wait "$flood"
 
 	jq -c '.total' "$DIR/clients"
@@ -64,8 +66,8 @@ assert_serves() {
 	jq -e '[.http, .dns, .total] | all(.answered >= 0.99 * .sent)' "$DIR/clients"
 
 	# Once users have been looked at since the last packet, the attackers' spilled packets are all there are.
-	until_true 10 attackers_spilled_all "$attacker"
-	# They had their burst and their limit, for the five seconds and what the machine took beyond; the flood came in.
+	until_true 60 attackers_spilled_all "$attacker"
+	# They had their burst and their limit; the flood came in.
 	assert [ "$(number dns spilled_packets)" -gt $(($(jq .sent "$DIR/flood") * 8 / 10)) ]
 	assert [ "$(number web spilled_packets)" -eq 0 ]
 
@@ -73,6 +75,10 @@ assert_serves() {
 	jq -e 'all(.[]; .received_packets == .passed_packets + .spilled_packets and
 		.spilled_packets == ([.spilled_by_reason[]] | add))' <<<"$("$SPILLWAY" services --json)"
 	assert [ "$(number dns received_packets)" -le $(($(jq .sent "$DIR/flood") + $(jq .dns.sent "$DIR/clients"))) ]
+}
+
+spills() {
+	[ "$(number dns spilled_packets)" -gt 0 ]
 }
 
 # attackers_spilled_all ATTACKER: whether eight users whose addresses begin so, and they alone, have spilled what dns has.
@@ -84,16 +90,16 @@ attackers_spilled_all() {
 }
 
 @test "over IPv4" {
-	"$LAB_SH" up --name "$LAB" --users 20
+	nice -n -10 "$LAB_SH" up --name "$LAB" --users 20
 	assert_serves 10.99.0.1 10.99.200.0/28 10.99.200.
 }
 
 @test "over IPv6" {
-	"$LAB_SH" up --name "$LAB" --users 20
+	nice -n -10 "$LAB_SH" up --name "$LAB" --users 20
 	assert_serves fd00:99::1 fd00:aa::/48 fd00:aa:
 }
 
 @test "on frames with a VLAN tag" {
-	"$LAB_SH" up --name "$LAB" --users 20 --vlan 7
+	nice -n -10 "$LAB_SH" up --name "$LAB" --users 20 --vlan 7
 	assert_serves 10.99.0.1 10.99.200.0/28 10.99.200.
 }

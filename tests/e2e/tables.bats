@@ -59,21 +59,30 @@ passed, spilled, shadow, level, capacity, users"
 
 @test "sort: users, of whom as many as --limit says are the first" {
 	first() { [ "$("$SPILLWAY" users --limit 2 --json | jq -c 'map(.user)')" = '["10.0.0.1","10.0.0.2"]' ]; }
-	flood --port 53 --sources 10.0.0.1/32 --users 1 --rate 1000 --seconds 20 >/dev/null 3>&- &
-	flood --port 54 --sources 10.0.0.2/32 --users 1 --rate 100 --seconds 20 >/dev/null 3>&- &
-	until_true 10 first
+	local flooding=()
+	EXEC="exec" flood --port 53 --sources 10.0.0.1/32 --users 1 --rate 1000 --seconds 300 >/dev/null 3>&- &
+	flooding+=($!)
+	EXEC="exec" flood --port 54 --sources 10.0.0.2/32 --users 1 --rate 100 --seconds 300 >/dev/null 3>&- &
+	flooding+=($!)
+	until_true 60 first
 	run -0 "$SPILLWAY" users --limit 1
 	assert_equal "$(column 2)" 10.0.0.1
 	run -0 "$SPILLWAY" users --limit 1 --sort spilled
 	assert_equal "$(column 2)" 10.0.0.2
-	kill %1 %2
+	kill "${flooding[@]}"
 }
 
 @test "watch: again and again, with the screen emptied on a terminal" {
-	run timeout 3 "$SPILLWAY" services --watch 0.2 --json
-	assert [ "$(jq -s length <<<"$output")" -ge 3 ]
-	on_terminal 100 timeout --foreground 3 "$SPILLWAY" status --watch 0.2 >"$DIR/screen" || true
-	assert [ "$(grep -c $'^\e\\[H\e\\[2J' "$DIR/screen")" -ge 3 ]
+	many() { [ "$(jq -s length "$DIR/screen")" -ge 3 ]; }
+	"$SPILLWAY" services --watch 0.2 --json >"$DIR/screen" 3>&- &
+	until_true 60 many
+	kill $!
+	wait $! || true
+	drawn() { [ "$(grep -c $'^\e\\[H\e\\[2J' "$DIR/screen")" -ge 3 ]; }
+	TERM=xterm script -qefc "$SPILLWAY status --watch 0.2" "$DIR/screen" </dev/null >/dev/null 3>&- &
+	until_true 60 drawn
+	kill $!
+	wait $! || true
 	for every in 0 -1 x 1e9 ''; do
 		run -2 "$SPILLWAY" users --watch "$every"
 		assert_line "spillway: --watch: a number of seconds from 0.1 to 3600 was expected"

@@ -77,7 +77,7 @@ call() {
 
 ask() {
 	echo "$1" >&"$to"
-	read -r -t 10 answer <&"$from"
+	read -r -t 60 answer <&"$from"
 }
 
 hang_up() {
@@ -116,7 +116,7 @@ socket_links() {
 	start
 	local began=$SECONDS answered
 	answered=$(accounts 20 4 4711..4711 1..50)
-	until_true 5 user_is_seen 4711
+	until_true 60 user_is_seen 4711
 	local passed spent=$((SECONDS - began + 1))
 	passed=$(user 4711 passed_packets)
 	echo "$answered answered, $passed passed in $spent s"
@@ -129,7 +129,7 @@ socket_links() {
 @test "fifty accounts at one address each have a limit of their own" {
 	start
 	# 1,000 lines from one address, in more packets than the address itself might send.
-	assert_equal "$(accounts 20 20 1..50 1..1)" 1000
+	assert_equal "$(accounts 20 120 1..50 1..1)" 1000
 	assert_equal "$(number shop spilled_packets)" 0
 	assert [ "$(number shop passed_packets)" -ge 1000 ]
 }
@@ -156,7 +156,7 @@ socket_links() {
 	kill -9 "$(cat "$DIR/pid")"
 	rm "$DIR/pid"
 	hang_up
-	until_true 5 tagged_are ""
+	until_true 60 tagged_are ""
 }
 
 @test "a server that is killed leaves no tags" {
@@ -171,11 +171,11 @@ socket_links() {
 		done
 		cat <&"$fd"' >/dev/null 3>&- &
 	clients=$!
-	until_true 10 tagged_are "$(printf '3 %.0s' $(seq 10))"
+	until_true 60 tagged_are "$(printf '3 %.0s' $(seq 10))"
 	kill -9 "$server"
 	wait "$server" || true
 	wait "$clients" || true
-	until_true 5 tagged_are ""
+	until_true 60 tagged_are ""
 	config 'packets_per_second: 1, burst: 400'
 }
 
@@ -205,7 +205,7 @@ socket_links() {
 	start
 	socket_links >"$DIR/links"
 	rm "$SPILLWAY_PINS"/tag*
-	until_true 5 test -e "$SPILLWAY_PINS/tag_link_end"
+	until_true 60 test -e "$SPILLWAY_PINS/tag_link_end"
 	assert_equal "$(socket_links)" "$(cat "$DIR/links")"
 	assert [ -e "$SPILLWAY_PINS/tag_sockets" ]
 	assert [ -e "$SPILLWAY_PINS/tags" ]
@@ -216,7 +216,7 @@ socket_links() {
 	nsenter --net="/run/netns/$EDGE" unshare -m sh -c 'umount -t cgroup2 -a && exec "$SPILLWAY" run --config "$DIR/spillway.yaml"' \
 		>"$DIR/log" 2>&1 3>&- &
 	echo $! >"$DIR/pid"
-	until_true 10 "$SPILLWAY" status
+	until_true 60 "$SPILLWAY" status
 	run cat "$DIR/log"
 	assert_output --partial "users of kind 'tag' count for their sources: no cgroup file system of version 2 is mounted"
 	run "$SPILLWAY" status
@@ -228,7 +228,7 @@ socket_links() {
 	source_is_seen() {
 		"$SPILLWAY" users --json | jq -e '.[] | select(.user == "10.97.1.1" and .kind == "source")'
 	}
-	until_true 5 source_is_seen
+	until_true 60 source_is_seen
 }
 
 @test "each of their calls refused at a start: it runs without, says so, and leaves none of them" {
@@ -252,7 +252,7 @@ under_strace() {
 	nsenter --net="/run/netns/$EDGE" strace -f -qq -e trace=bpf "$@" "$SPILLWAY" run --config "$DIR/spillway.yaml" \
 		>"$DIR/log" 2>&1 3>&- &
 	traced=$!
-	until_true 10 answers
+	until_true 60 answers
 }
 
 end() {

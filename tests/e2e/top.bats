@@ -15,6 +15,7 @@ teardown_file() {
 
 setup() {
 	load_assertions
+	flooding=
 	configure <<-END
 		services:
 		  - {name: web, protocol: tcp, ports: [80], limit: {packets_per_second: 100, burst: 10}}
@@ -24,6 +25,7 @@ setup() {
 }
 
 teardown() {
+	[ -z "$flooding" ] || kill "$flooding"
 	close
 	stop
 }
@@ -38,7 +40,7 @@ open() {
 	shift 2
 	terminal -f /dev/null new-session -d -x "$columns" -y "$rows" \
 		"stty -a >$DIR/before; TERM=${TERMINAL:-screen-256color} LC_ALL=C.UTF-8 $SPILLWAY top $* 2>$DIR/errors; echo \$? >$DIR/status
-		stty -a >$DIR/after; echo left; sleep 60"
+		stty -a >$DIR/after; echo left; sleep 600"
 }
 
 screen() {
@@ -48,7 +50,7 @@ screen() {
 # The server ends a moment after it has said that it will.
 close() {
 	terminal kill-server 2>/dev/null || true
-	until_true 5 no_terminal
+	until_true 60 no_terminal
 }
 
 no_terminal() {
@@ -64,64 +66,62 @@ press() {
 }
 
 @test "under a flood it says which service is hot, who makes it so, and by how much, at 80 x 24" {
-	flood --sources 10.0.0.0/24 --users 3 --rate 3000 --seconds 8 >/dev/null 3>&- &
-	local flooding=$!
+	EXEC="exec" flood --sources 10.0.0.0/24 --users 3 --rate 3000 --seconds 600 >/dev/null 3>&- &
+	flooding=$!
 	open 80 24
-	until_true 10 shows 'sends'
+	until_true 60 shows 'sends'
 	run screen
 	assert_output --regexp 'dns spills [0-9.]+ k/s \([0-9]+ %, user_limit\); 10\.0\.0\.[0-2] sends'
 	assert_output --regexp 'dns +[0-9.]+ k '
 	assert_output --regexp '10\.0\.0\.[0-2] +dns '
 	run -1 grep -qE '.{81}' <(screen)
-	wait "$flooding"
 }
 
 @test "keys look into a service and a user, and back; order, filter, help and pause" {
-	flood --sources 10.0.0.0/24 --users 3 --rate 3000 --seconds 12 >/dev/null 3>&- &
-	local flooding=$!
+	EXEC="exec" flood --sources 10.0.0.0/24 --users 3 --rate 3000 --seconds 600 >/dev/null 3>&- &
+	flooding=$!
 	open 100 30
-	until_true 10 shows 'dns spills'
+	until_true 60 shows 'dns spills'
 	press Enter
-	until_true 5 shows 'spilled so far: user_limit'
-	until_true 5 shows '10.0.0.'
+	until_true 60 shows 'spilled so far: user_limit'
+	until_true 60 shows '10.0.0.'
 	press Enter
-	until_true 5 shows 'limit_packets_per_second'
+	until_true 60 shows 'limit_packets_per_second'
 	press Escape
-	until_true 5 shows 'spilled so far'
+	until_true 60 shows 'spilled so far'
 	press Escape
-	until_true 5 shows 'of 3, by spilled'
+	until_true 60 shows 'of 3, by spilled'
 	press s
-	until_true 5 shows 'of 3, by received'
+	until_true 60 shows 'of 3, by received'
 	press / w e b
-	until_true 5 shows 'only names that hold: web'
+	until_true 60 shows 'only names that hold: web'
 	press Enter
-	until_true 5 shows '1 of 3'
+	until_true 60 shows '1 of 3'
 	press Escape '?'
-	until_true 5 shows 'what one user of weight 1 may send'
+	until_true 60 shows 'what one user of weight 1 may send'
 	press x p
-	until_true 5 shows PAUSED
-	wait "$flooding"
+	until_true 60 shows PAUSED
 }
 
 @test "it follows the terminal's size, and one too small is told so" {
 	open 100 30
-	until_true 10 shows 'nothing is spilled'
+	until_true 60 shows 'nothing is spilled'
 	terminal resize-window -x 20 -y 10
-	until_true 5 shows 'spillway top needs'
+	until_true 60 shows 'spillway top needs'
 	terminal resize-window -x 120 -y 40
-	until_true 5 shows 'USERS'
+	until_true 60 shows 'USERS'
 }
 
 @test "quit, interrupted or ended, it leaves the terminal as it was" {
 	for way in q C-c TERM; do
 		open 80 24
-		until_true 10 shows 'nothing is spilled'
+		until_true 60 shows 'nothing is spilled'
 		if [ $way = TERM ]; then
 			kill "$(pgrep -f "^$SPILLWAY top" -P "$(terminal list-panes -F '#{pane_pid}')")"
 		else
 			press $way
 		fi
-		until_true 5 shows left
+		until_true 60 shows left
 		assert_equal "$(cat "$DIR/status")" 0
 		assert_equal "$(cat "$DIR/after")" "$(cat "$DIR/before")"
 		close
@@ -131,12 +131,12 @@ press() {
 
 @test "a daemon that goes is told, with the last figures still there, and one that comes back is seen" {
 	open 80 24
-	until_true 10 shows 'nothing is spilled'
+	until_true 60 shows 'nothing is spilled'
 	stop
-	until_true 10 shows 'no daemon answers'
+	until_true 60 shows 'no daemon answers'
 	shows 'dns'
 	start
-	until_true 10 shows 'nothing is spilled'
+	until_true 60 shows 'nothing is spilled'
 }
 
 @test "without a daemon it ends with 3, without a terminal it prints tables" {
@@ -145,13 +145,13 @@ press() {
 	assert_output --partial 'dns'
 	assert_regex "$stderr" 'no terminal to draw on'
 	TERMINAL=dumb open 80 24
-	until_true 10 shows left
+	until_true 60 shows left
 	shows SERVICE
 	stop
 	run -3 --separate-stderr "$SPILLWAY" top
 	close
 	open 80 24
-	until_true 10 shows left
+	until_true 60 shows left
 	assert_equal "$(cat "$DIR/status")" 3
 }
 

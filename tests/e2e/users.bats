@@ -64,7 +64,7 @@ metric() {
 	configure "limit: {packets_per_second: 1000}"
 	start
 	send 10.0.0.7 00 5
-	within 5 is '"source"' user 10.0.0.7 kind
+	within 60 is '"source"' user 10.0.0.7 kind
 	assert_equal "$(user 10.0.0.7 tenured)" null
 	configure "limit: {packets_per_second: 1000}" "capacity: 500k"
 	"$SPILLWAY" reload
@@ -76,7 +76,7 @@ metric() {
 	start
 	send 10.0.0.7 ffff0a1b2c3dffff 5
 	send 10.0.0.8 ffff0a1b2c3deeee 5
-	within 5 is 10 user 0a1b2c3d passed_packets
+	within 60 is 10 user 0a1b2c3d passed_packets
 	assert_equal "$(user 0a1b2c3d kind)" '"payload"'
 	assert_equal "$("$SPILLWAY" users --service dns --json | jq length)" 1
 }
@@ -100,11 +100,13 @@ metric() {
 	run -0 "$SPILLWAY" set dns capacity=10k class=sheddable
 	assert_equal "$(service capacity_packets_per_second)" 10000
 	assert_equal "$(service class)" '"sheddable"'
-	run -0 "$SPILLWAY" set dns capacity=5 mode=observe --for 1s
+	run -0 "$SPILLWAY" set dns capacity=5 mode=observe --for 1h
 	assert_equal "$(service class)" '"sheddable"'
 	send 10.0.0.7 00 100
+	within 60 arrived 100
 	assert [ "$(service shadow_packets)" -gt 50 ]
-	within 5 is null service capacity_packets_per_second
+	run -0 "$SPILLWAY" set dns capacity=6 --for 1s
+	within 60 is null service capacity_packets_per_second
 	assert_equal "$(service class)" '"critical"'
 	run -1 "$SPILLWAY" set dns class=vital
 	assert_output --partial "'sheddable', 'normal' or 'critical'"
@@ -148,12 +150,13 @@ arrived() {
 	run -0 "$SPILLWAY" check "$CONFIG"
 	assert_output --partial "2 tenants"
 	start
-	# 99 packets of burst at ten a second are 9.9 s: of acme 396, and one; the test takes some seconds, at 40 a second.
+	# 99 packets of burst at ten a second are 9.9 s: of acme 396, and one; and then 40 a second.
+	local began=$SECONDS
 	from 10.1.0.0/24 50 2500
-	within 10 arrived 2500
-	within 5 is '"tenant"' user acme kind
+	within 60 arrived 2500
+	within 60 is '"tenant"' user acme kind
 	assert [ "$(service passed_packets)" -ge 397 ]
-	assert [ "$(service passed_packets)" -le 600 ]
+	assert [ "$(service passed_packets)" -le $((397 + 40 * (SECONDS - began + 1))) ]
 	assert_equal "$(user acme passed_packets)" "$(service passed_packets)"
 	assert_equal "$(user acme limit_packets_per_second)" 40
 	assert_equal "$("$SPILLWAY" users --service dns --json | jq length)" 1
@@ -161,13 +164,13 @@ arrived() {
 	local before
 	before=$(service passed_packets)
 	from 10.3.0.0/24 50 2500
-	within 10 arrived 5000
-	within 5 is 50 sources
+	within 60 arrived 5000
+	within 60 is 50 sources
 	assert_equal "$(($(service passed_packets) - before))" 2500
 	from 10.2.0.0/24 50 10
-	within 5 is 5 user small limit_packets_per_second
+	within 60 is 5 user small limit_packets_per_second
 	from 10.1.0.0/24 50 10
-	within 5 named 'spillway_user_packets_per_second{service="dns",user="acme"}'
+	within 60 named 'spillway_user_packets_per_second{service="dns",user="acme"}'
 }
 
 @test "tenants change with a reload, whole or not at all, and a tenant keeps what it has used" {
@@ -178,12 +181,12 @@ arrived() {
 	END
 	echo 'tenants: [{name: acme, prefixes: [10.1.0.0/16]}]' | cat "$CONFIG.head" - "$CONFIG.tail" >"$CONFIG"
 	start
+	local passed began=$SECONDS
 	from 10.1.0.0/24 50 200
-	within 10 arrived 200
-	local passed
+	within 60 arrived 200
 	passed=$(service passed_packets)
 	assert [ "$passed" -ge 90 ]
-	assert [ "$passed" -le 95 ]
+	assert [ "$passed" -le $((91 + (SECONDS - began + 1) / 10)) ]
 	seq 100 | sed 's|.*|10.0.&.0/24|; 77s|/24|/33|' >"$DIR/list"
 	echo 'tenants: [{name: acme, prefixes_file: list}]' | cat "$CONFIG.head" - "$CONFIG.tail" >"$CONFIG"
 	run -1 "$SPILLWAY" reload
@@ -191,9 +194,9 @@ arrived() {
 	sed -i 's|/33|/24|' "$DIR/list"
 	run -0 "$SPILLWAY" reload
 	from 10.0.5.0/24 50 100
-	within 10 arrived 300
+	within 60 arrived 300
 	assert [ "$(($(service passed_packets) - passed))" -le 5 ]
 	from 10.1.0.0/24 50 100
-	within 10 arrived 400
+	within 60 arrived 400
 	assert [ "$(($(service passed_packets) - passed))" -ge 100 ]
 }

@@ -11,7 +11,7 @@ setup_file() {
 	strace -f -qq -o "$DIR/trace" -e trace=bpf,mkdir,flock,mmap,bind,unlink \
 		"$SPILLWAY" run --config "$CONFIG" 2>/dev/null 3>&- &
 	local pid=$!
-	within 10 answers
+	within 60 answers
 	ls "$SPILLWAY_PINS" | wc -l >"$DIR/whole"
 	awk '{sub(/^[0-9]+ +/, ""); call = $0; sub(/\(.*/, "", call); print call, ++count[call], $0}' "$DIR/trace" >"$DIR/calls"
 	"$SPILLWAY" unload

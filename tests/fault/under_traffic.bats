@@ -21,7 +21,8 @@ setup() {
 	load_assertions
 	daemon=
 	flooding=
-	group="/sys/fs/cgroup/memory/swf-$$"
+	group="/sys/fs/cgroup/swf-$$"
+	[ ! -d /sys/fs/cgroup/memory ] || group="/sys/fs/cgroup/memory/swf-$$"
 }
 
 teardown() {
@@ -30,16 +31,17 @@ teardown() {
 	rmdir "$group" 2>/dev/null || true
 }
 
-# flood SECONDS: begins to send, 50,000 packets a second from 1,000 users; how many they were will be in $DIR/sent.
+# Begins to send, 50,000 packets a second from 1,000 users, until flood_ended; how many they were is in $DIR/flood then.
 flood() {
 	nsenter --net="/run/netns/$NS" "$TRAFFIC" --interface attack --destination-mac 02:00:00:00:00:01 \
-		--destination 192.0.2.1 --port 53 --sources 10.0.0.0/16 --users 1000 --rate 50000 --seconds "$1" --json \
+		--destination 192.0.2.1 --port 53 --sources 10.0.0.0/16 --users 1000 --rate 50000 --seconds 3600 --json \
 		>"$DIR/flood" 3>&- &
 	flooding=$!
-	sleep 0.5
+	within 60 eval '[ "$(received)" -gt "$before" ]'
 }
 
 flood_ended() {
+	kill "$flooding"
 	wait "$flooding"
 	flooding=
 }
@@ -49,7 +51,7 @@ assert_all_judged() {
 	local sent
 	sent=$(jq .sent "$DIR/flood")
 	assert [ "$sent" -gt 1000 ]
-	within 5 counted $((before + sent)) || { echo "sent $sent, counted $(($(received) - before))" >&2; return 1; }
+	within 60 counted $((before + sent)) || { echo "sent $sent, counted $(($(received) - before))" >&2; return 1; }
 }
 
 kill_daemon() {
@@ -80,7 +82,7 @@ other_config() {
 @test "F02: killed at any moment of a reload that changes the program, no packet goes unjudged, and a start mends" {
 	start
 	before=$(received)
-	flood 25
+	flood
 	local step began took other=
 	began=${EPOCHREALTIME/./}
 	other_config >"$CONFIG"
@@ -124,14 +126,14 @@ other_config() {
 @test "a newer daemon takes over from one that runs: nothing goes unjudged, no counter goes back" {
 	start --detach-on-exit
 	before=$(received)
-	flood $((${UPGRADES:-5} + 3))
+	flood
 	local last=$before now old
 	for _ in $(seq "${UPGRADES:-5}"); do
 		old=$daemon
 		launch "$SPILLWAY" run --config "$CONFIG" --takeover
-		within 10 ended "$old"
+		within 60 ended "$old"
 		wait "$old"
-		within 10 answers
+		within 60 answers
 		attached
 		now=$(received)
 		assert [ "$now" -gt "$last" ]
@@ -146,9 +148,20 @@ other_config() {
 	unload
 }
 
+# limit_memory GROUP BYTES: makes a control group with that limit, of whichever version this host has.
+limit_memory() {
+	if [ -d /sys/fs/cgroup/memory ]; then
+		mkdir "$1"
+		echo "$2" >"$1/memory.limit_in_bytes"
+	else
+		echo +memory >/sys/fs/cgroup/cgroup.subtree_control
+		mkdir "$1"
+		echo "$2" >"$1/memory.max"
+	fi
+}
+
 @test "F07: a control group that is too small for the table: both figures are said, and nothing is attached" {
-	mkdir "$group" 2>/dev/null || skip "no memory control group of version 1 on this host"
-	echo $((64 << 20)) >"$group/memory.limit_in_bytes"
+	limit_memory "$group" $((64 << 20))
 	sed -i 's/users: 1000/users: 1000000/' "$CONFIG"
 	# shellcheck disable=SC2016
 	launch sh -c 'echo $$ >'"$group"'/cgroup.procs; exec "$0" run --config "$1"' "$SPILLWAY" "$CONFIG"
@@ -160,7 +173,7 @@ other_config() {
 @test "F16: without a file descriptor to spare, clients are refused, packets are judged, and it recovers" {
 	start
 	before=$(received)
-	flood 6
+	flood
 	local limit
 	limit=$(prlimit --pid "$daemon" --nofile --output SOFT --noheadings)
 	# The lowest number that is free is the next one's: a limit there leaves none.
@@ -170,7 +183,7 @@ other_config() {
 	assert_not_equal "$status" 0
 	kill -0 "$daemon"
 	prlimit --pid "$daemon" --nofile="$limit:"
-	within 15 answers
+	within 60 answers
 	attached
 	flood_ended
 	assert_all_judged
@@ -181,7 +194,8 @@ other_config() {
 	start
 	# Frames from a queue of the sender need one of the receiver's.
 	nsenter --net="/run/netns/$NS" ethtool -L attack tx 1
-	flood 4
+	before=$(received)
+	flood
 	local queues
 	for queues in 3 4 2 4; do
 		ethtool -L "$IFACE" rx "$queues" tx "$queues"
@@ -196,17 +210,18 @@ other_config() {
 @test "F20: a pause of the whole daemon is no pause of the packet path, and nobody has more than one burst after it" {
 	start
 	kill -STOP "$daemon"
-	nsenter --net="/run/netns/$NS" "$TRAFFIC" --interface attack --destination-mac 02:00:00:00:00:01 \
-		--destination 192.0.2.1 --port 53 --sources 10.9.9.9/32 --rate 20000 --seconds 2 --json >"$DIR/flood"
-	sleep 2
-	nsenter --net="/run/netns/$NS" "$TRAFFIC" --interface attack --destination-mac 02:00:00:00:00:01 \
-		--destination 192.0.2.1 --port 53 --sources 10.9.9.9/32 --rate 20000 --seconds 2 --json >"$DIR/flood.2"
+	local file
+	for file in flood flood.2; do
+		chrt -f 1 nsenter --net="/run/netns/$NS" "$TRAFFIC" --interface attack --destination-mac 02:00:00:00:00:01 \
+			--destination 192.0.2.1 --port 53 --sources 10.9.9.9/32 --rate 20000 --seconds 2 --json >"$DIR/$file"
+		sleep 2
+	done
 	kill -CONT "$daemon"
 	local passed
-	within 5 answers
+	within 60 answers
 	passed=$("$SPILLWAY" services --json | jq '.[] | select(.name == "dns") | .passed_packets')
-	# 1,000 a second and a burst of 100, twice; a machine that is busy stretches the seconds.
-	assert [ "$passed" -ge 4000 ]
-	assert [ "$passed" -le $((4400 + $(jq -s 'map((.seconds // 2) - 2) | add * 1000 | floor' "$DIR/flood" "$DIR/flood.2"))) ]
+	# 1,000 a second and a burst of 100, twice. Where this machine has halted the sender for longer than the burst, fewer.
+	assert [ "$passed" -ge 3000 ]
+	assert [ "$passed" -le "$(jq -s 'map(.seconds * 1000 + 102) | add | ceil' "$DIR/flood" "$DIR/flood.2")" ]
 	unload
 }

@@ -256,6 +256,7 @@ int live_run(const struct traffic_plan *plan, const struct frame *frame, struct 
 	*out = (struct traffic_result){.sent = sent - failed,
 	                               .failed = failed,
 	                               .bytes = (sent - failed) * frame->length,
+	                               .begin_ns = bpf->bss->start_ns,
 	                               .elapsed_ns = elapsed_ns,
 	                               .engine = "xdp"};
 	return 0;

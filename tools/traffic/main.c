@@ -389,9 +389,10 @@ static int run(struct request *request, struct traffic_result *out, struct error
 
 static int print_json(const struct traffic_result *result, double seconds, double packets, double bits)
 {
-	json_t *summary = json_pack("{sI sI sf sf sf ss}", "sent", (json_int_t)result->sent, "failed",
-	                            (json_int_t)result->failed, "seconds", seconds, "packets_per_second", packets,
-	                            "bits_per_second", bits, "engine", result->engine);
+	json_t *summary = json_pack("{sI sI sf sf sf sf ss}", "sent", (json_int_t)result->sent, "failed",
+	                            (json_int_t)result->failed, "monotonic_begin_seconds",
+	                            (double)result->begin_ns / (double)NS_PER_S, "seconds", seconds,
+	                            "packets_per_second", packets, "bits_per_second", bits, "engine", result->engine);
 	int code = summary ? json_dumpf(summary, stdout, JSON_REAL_PRECISION(12)) : -1;
 
 	json_decref(summary);

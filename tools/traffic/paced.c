@@ -235,6 +235,7 @@ int paced_run(const struct traffic_plan *plan, const struct traffic_stream *stre
 
 	if (code < 0)
 		return code;
+	sender.result.begin_ns = start_ns;
 	sender.result.elapsed_ns = traffic_now_ns() - start_ns;
 	*out = sender.result;
 	return 0;

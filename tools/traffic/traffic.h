@@ -27,8 +27,9 @@ struct traffic_plan {
 
 struct traffic_result {
 	uint64_t sent;
-	uint64_t failed; /* the interface did not take them */
-	uint64_t bytes;  /* of those sent */
+	uint64_t failed;   /* the interface did not take them */
+	uint64_t bytes;    /* of those sent */
+	uint64_t begin_ns; /* of the first packet, by traffic_now_ns() */
 	uint64_t elapsed_ns;
 	const char *engine;
 };
