@@ -28,6 +28,7 @@
 
 #define LOW_BITS     10
 #define PARTNER_PORT 0x1234
+#define CORPUS_EVERY 17 /* on an emulated processor: a prime, so that no length and no kind of change is left out */
 
 static struct world world;
 static struct corpus corpus;
@@ -371,20 +372,35 @@ static void test_corpus_has_every_kind(void **state)
 	}
 	printf("%zu frames: %zu placed, %zu strays, %zu not IP, %zu malformed\n", corpus.count, kinds[0], kinds[1],
 	       kinds[2], kinds[3]);
+	size_t many = world_emulated() ? 100 / CORPUS_EVERY : 100, some = world_emulated() ? 0 : 10;
 	for (unsigned i = 0; i <= PACKET_MALFORMED; i++)
-		assert_true(kinds[i] > 100);
+		assert_true(kinds[i] > many);
 	for (unsigned i = 0; i < MALFORMATIONS; i++)
-		assert_true(malformed[i] > 10);
+		assert_true(malformed[i] > some);
 	for (unsigned i = 0; i < POLICY_STRAYS; i++)
-		assert_true(strays[i] > 10);
+		assert_true(strays[i] > some);
 	for (unsigned i = 0; i <= FRAGMENT_LATER; i++)
-		assert_true(fragments[i] > 100);
+		assert_true(fragments[i] > many);
+}
+
+/* Keeps one frame in CORPUS_EVERY, of all sorts. */
+static void thin_corpus(void)
+{
+	for (size_t i = 0; i < corpus.count; i++) {
+		if (i % CORPUS_EVERY)
+			free(corpus.frames[i].bytes);
+		else
+			corpus.frames[i / CORPUS_EVERY] = corpus.frames[i];
+	}
+	corpus.count = (corpus.count + CORPUS_EVERY - 1) / CORPUS_EVERY;
 }
 
 static int make(void **state)
 {
 	(void)state;
 	corpus = corpus_make();
+	if (world_emulated())
+		thin_corpus();
 	world_make(&world, "services: []\n");
 	return 0;
 }

@@ -271,33 +271,36 @@ static void begin(void)
 
 /* Capacity --------------------------------------------------------------------------------------------------------- */
 
-/* How many times its capacity a service is offered, by users of one rank or of two. */
+/* How many times its capacity a service is offered, by users of one rank or of two. The first OFFERS_SLOW are not
+ * beyond an emulated processor; the highest capacity of either comes last. */
 static const struct offer {
 	double capacity, times;
 	bool mixed;
 } offers[] = {
-	{100, 1.01, false}, {100, 1.5, true},    {100, 10, false},     {100, 1000, true},  {1000, 1.01, true},
-	{1000, 3, false},   {1000, 1000, false}, {10000, 1.01, false}, {10000, 100, true}, {100000, 1.01, true},
-	{100000, 5, false}, {1e6, 1.01, false},  {1e6, 1.5, true},
+	{100, 1.01, false},   {100, 1.5, true},   {100, 10, false},    {1000, 1.01, true}, {1000, 3, false},
+	{10000, 1.01, false}, {100, 1000, true},  {1000, 1000, false}, {10000, 100, true}, {100000, 1.01, true},
+	{100000, 5, false},   {1e6, 1.01, false}, {1e6, 1.5, true},
 };
-#define OFFERS (sizeof(offers) / sizeof(*offers))
+#define OFFERS      (sizeof(offers) / sizeof(*offers))
+#define OFFERS_SLOW 6
 
 static void test_capacity_is_filled_and_held(void **state)
 {
 	static struct stream streams[OFFERS];
 	static char names[OFFERS][8];
 	struct reading before[OFFERS];
+	size_t count = world_emulated() ? OFFERS_SLOW : OFFERS;
 	__u64 halted_ns;
 	(void)state;
 
 	configure_anew();
-	for (size_t i = 0; i < OFFERS; i++) {
+	for (size_t i = 0; i < count; i++) {
 		snprintf(names[i], sizeof(names[i]), "s%zu", i);
 		configure("  - {name: %s, protocol: udp, ports: [%zu], capacity: %.0f}\n", names[i], i + 1,
 		          offers[i].capacity);
 	}
 	begin();
-	for (size_t i = 0; i < OFFERS; i++) {
+	for (size_t i = 0; i < count; i++) {
 		char words[32];
 		streams[i] = (struct stream){.service = names[i],
 		                             .per_second = offers[i].capacity * offers[i].times,
@@ -306,16 +309,16 @@ static void test_capacity_is_filled_and_held(void **state)
 		snprintf(words, sizeof(words), "4 udp:%zu", i + 1);
 		stream_load(&streams[i], words);
 		/* From the first moment it is used up, also by its highest rank. */
-		shot_send(&streams[i].shot, streams[i].kinds[1], 1, 200000);
+		shot_send(&streams[i].shot, streams[i].kinds[1], 1, world_emulated() ? 20000 : 200000);
 	}
 
 	/* A newcomer's datagram may find six steps ahead: for shorter halts than that its capacity goes on. */
-	__u64 bridged_ns = (NEWCOMERS_RANK + 1) * live_step_ns(names[OFFERS - 1]);
-	streams_run(streams, OFFERS, NS_PER_SECOND / 2, ~0ULL, bridged_ns, &halted_ns);
-	for (size_t i = 0; i < OFFERS; i++)
+	__u64 bridged_ns = (NEWCOMERS_RANK + 1) * live_step_ns(names[count - 1]);
+	streams_run(streams, count, NS_PER_SECOND / 2, ~0ULL, bridged_ns, &halted_ns);
+	for (size_t i = 0; i < count; i++)
 		before[i] = reading_take(names[i]);
-	__u64 elapsed_ns = streams_run(streams, OFFERS, 3 * NS_PER_SECOND, ~0ULL, bridged_ns, &halted_ns);
-	for (size_t i = 0; i < OFFERS; i++) {
+	__u64 elapsed_ns = streams_run(streams, count, 3 * NS_PER_SECOND, ~0ULL, bridged_ns, &halted_ns);
+	for (size_t i = 0; i < count; i++) {
 		struct reading after = reading_take(names[i]);
 		double admitted = (double)(after.passed - before[i].passed);
 		/* What was admitted ahead of its time at the one moment or the other. */
@@ -462,10 +465,15 @@ static const struct contest {
          {TENURED, NEWCOMER}},
 	{"normal before critical", {"normal", "critical"}, {"tcp:%u,flags=16", "tcp:%u,flags=2"}, {TENURED, NEWCOMER}},
 };
-static const unsigned contested[] = {100, 1000, 10000};
+static const unsigned contested[] = {100, 1000, 10000}; /* the first alone where a processor is emulated */
 #define CONTESTS   (sizeof(contests) / sizeof(*contests))
 #define CONTESTED  (sizeof(contested) / sizeof(*contested))
 #define CONTENDERS (2 * CONTESTS * CONTESTED)
+
+static bool is_contested(unsigned contender)
+{
+	return !world_emulated() || contender / 2 % CONTESTED == 0;
+}
 
 /* The lower rank offers 100 times the capacity. The higher one offers half of it, as it comes in life: at random. */
 static void test_a_higher_rank_loses_nothing(void **state)
@@ -488,11 +496,12 @@ static void test_a_higher_rank_loses_nothing(void **state)
 	for (unsigned i = 0; i < CONTENDERS; i++) {
 		const struct contest *contest = &contests[i / 2 / CONTESTED];
 		char packet[32], words[64];
-		streams[i] = (struct stream){.service = names[i & ~1U],
-		                             .per_second = contested[i / 2 % CONTESTED] * (i % 2 ? 0.5 : 100),
-		                             .kinds = {contest->kinds[i % 2], contest->kinds[i % 2]},
-		                             .users = 1,
-		                             .random = i % 2};
+		streams[i] = (struct stream){
+			.service = names[i & ~1U],
+			.per_second = is_contested(i) ? contested[i / 2 % CONTESTED] * (i % 2 ? 0.5 : 100) : 0,
+			.kinds = {contest->kinds[i % 2], contest->kinds[i % 2]},
+			.users = 1,
+			.random = i % 2};
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
 		snprintf(packet, sizeof(packet), contest->packets[i % 2], i + 1);
@@ -507,10 +516,14 @@ static void test_a_higher_rank_loses_nothing(void **state)
 		print_message("%s, %u/s: %llu of %llu lost\n", contests[i / 2 / CONTESTED].name,
 		              contested[i / 2 % CONTESTED], streams[i].lost, streams[i].sent);
 	for (unsigned i = 1; i < CONTENDERS; i += 2) {
+		if (!is_contested(i))
+			continue;
+		assert_true(streams[i].sent > 0);
 		if (streams[i].lost * 1000 > streams[i].sent)
 			fail_msg("%s", contests[i / 2 / CONTESTED].name);
-		/* It was a flood: nearly all of the lower rank was spilled. */
-		assert_true(spilled(names[i - 1], REASON_CAPACITY) > streams[i - 1].sent * 98 / 100);
+		/* It was a flood: nearly all of the lower rank was spilled, and most of it where this thread was
+		 * halted. */
+		assert_true(spilled(names[i - 1], REASON_CAPACITY) > streams[i - 1].sent / 2);
 	}
 }
 
@@ -541,7 +554,7 @@ static void hold_on_two_cpus(const char *service, unsigned port)
 
 	for (unsigned user = 0; user < 4; user++) {
 		snprintf(words, sizeof(words), "4:src=10.0.0.%u udp:%u", user + 1, port);
-		shot_load(&shots[user], words, 100000);
+		shot_load(&shots[user], words, world_emulated() ? 2000 : 100000);
 	}
 	hammers_start(hammers, HAMMERS_MAX, &world, shots, 4, 0);
 	usleep(200000);
@@ -569,7 +582,8 @@ static void test_two_cpus_share_a_capacity(void **state)
 	begin();
 	hold_on_two_cpus("hundred", 1);
 	hold_on_two_cpus("ten-thousand", 2);
-	hold_on_two_cpus("million", 3);
+	if (!world_emulated())
+		hold_on_two_cpus("million", 3);
 }
 
 /* Tenure ----------------------------------------------------------------------------------------------------------- */
@@ -625,7 +639,7 @@ static void flood_every_set(unsigned port)
 
 	snprintf(words, sizeof(words), "4 udp:%u", port);
 	stream_load(&flood, words);
-	stream_send(&flood, 200000);
+	stream_send(&flood, world_emulated() ? 20000 : 200000);
 }
 
 static void test_tenure_outlasts_silence(void **state)
@@ -658,17 +672,25 @@ static void test_tenure_outlasts_silence(void **state)
  * it is judged as ever: nobody within the limit loses a packet, nobody beyond it gains one. */
 static void test_f22_users_stay_exact_in_a_full_table(void **state)
 {
+	/* A tenth of all rates where a processor is emulated, and less of the flood, which fills the table there too.
+	 */
+	const double slower = world_emulated() ? 10 : 1;
 	struct stream streams[] = {
-		{.service = "dns", .per_second = 400000, .users = 1000000, .pool = true},
-		{.service = "dns", .per_second = 20 * 20, .users = 20, .random = true}, /* 20/s each */
-		{.service = "dns", .per_second = 10 * 90, .users = 10, .kinds = {TENURED, TENURED}, .random = true},
+		{.service = "dns", .per_second = world_emulated() ? 10000 : 400000, .users = 1000000, .pool = true},
+		{.service = "dns", .per_second = 20 * 20 / slower, .users = 20, .random = true}, /* 20/s each */
+		{.service = "dns",
+	         .per_second = 10 * 90 / slower,
+	         .users = 10,
+	         .kinds = {TENURED, TENURED},
+	         .random = true},
 	};
 	struct shot shot;
 	__u64 halted_ns;
 	(void)state;
 
 	configure_anew();
-	configure("  - {name: dns, protocol: udp, ports: [53], limit: {packets_per_second: 30, burst: 30}}\n");
+	configure("  - {name: dns, protocol: udp, ports: [53], limit: {packets_per_second: %.0f, burst: 30}}\n",
+	          30 / slower);
 	begin();
 	for (size_t i = 0; i < 3; i++)
 		shot_load(&streams[i].shot, "4 udp:53", 1);
@@ -680,7 +702,7 @@ static void test_f22_users_stay_exact_in_a_full_table(void **state)
 	__u64 jiffy_ns = world.datapath->jiffy_ns;
 	__u64 elapsed_ns = streams_run(streams, 3, 2 * NS_PER_SECOND, jiffy_ns, jiffy_ns, &halted_ns);
 	__u64 gained = streams[2].sent - streams[2].lost;
-	double due = 10 * 30 * (double)elapsed_ns / (double)NS_PER_SECOND;
+	double due = 10 * 30 / slower * (double)elapsed_ns / (double)NS_PER_SECOND;
 	__u64 overflowed = 0;
 	for (size_t set = 0; set < world.datapath->sets; set++)
 		overflowed += world.datapath->overflows[set].packets;
@@ -689,7 +711,9 @@ static void test_f22_users_stay_exact_in_a_full_table(void **state)
 	              streams[0].sent, overflowed, streams[1].lost, streams[1].sent, gained, due);
 	assert_true(overflowed > streams[0].sent / 10);
 	assert_true(streams[1].lost * 1000 <= streams[1].sent);
-	assert_true(fabs((double)gained - due) < due / 50 + 10);
+	/* While this thread is halted they send nothing. */
+	double missed = due * (double)halted_ns / (double)elapsed_ns;
+	assert_true((double)gained < due + due / 50 + 10 && (double)gained > due - missed - due / 50 - 10);
 }
 
 /* A test run of many packets first makes the kernel patch the program into the path of all XDP programs, which takes

@@ -21,6 +21,11 @@ __attribute__((format(printf, 1, 2), noreturn)) static void fail(const char *for
 	exit(2);
 }
 
+bool world_emulated(void)
+{
+	return getenv("EMULATED") != NULL;
+}
+
 void world_apply(struct world *world, const char *yaml)
 {
 	struct config_faults faults = {0};

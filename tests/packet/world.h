@@ -5,6 +5,11 @@
 
 #include "datapath/datapath.h"
 
+/* Whether this machine's processor is another's program (EMULATED=1, as `make matrix` says in its guests): a packet
+ * takes some fifty times as long there. Tests that measure nothing else by it send fewer of them, or none faster than
+ * that. */
+bool world_emulated(void);
+
 struct world {
 	uint64_t table_users; /* as in datapath_options; 0: 1,000 */
 	bool drop_passed;     /* the same */
