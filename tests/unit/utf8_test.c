@@ -52,6 +52,16 @@ static void each_byte_of_none_is_marked(void **state)
 	}
 }
 
+static void control_characters_are_marked(void **state)
+{
+	char text[] = "a\033[2Jb\r\nc\td\x7f\x01 \xc2\x9b"
+		      "31m \xc2\xa0";
+	(void)state;
+
+	utf8_mend(text);
+	assert_string_equal(text, "a?[2Jb?\nc\td?? ??31m \xc2\xa0");
+}
+
 static void an_error_that_cuts_a_character_is_utf8(void **state)
 {
 	struct error err;
@@ -68,6 +78,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_utf8_stays),
 		cmocka_unit_test(each_byte_of_none_is_marked),
+		cmocka_unit_test(control_characters_are_marked),
 		cmocka_unit_test(an_error_that_cuts_a_character_is_utf8),
 	};
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "base/utf8.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* By the first byte: the bytes that follow, and the least that a character of such a length may be. */
 static const struct form {
@@ -36,12 +38,20 @@ static size_t character_bytes(const unsigned char *bytes)
 	return 0;
 }
 
+/* C0 but for the two, DEL, and C1 (U+0080 to U+009F), by which terminals are steered (ECMA-48). */
+static bool is_control(const unsigned char *character)
+{
+	if (character[0] == 0xc2)
+		return character[1] < 0xa0;
+	return (character[0] < 0x20 && character[0] != '\t' && character[0] != '\n') || character[0] == 0x7f;
+}
+
 void utf8_mend(char *text)
 {
 	while (*text) {
 		size_t bytes = character_bytes((const unsigned char *)text);
-		if (!bytes)
-			*text = '?';
+		if (!bytes || is_control((const unsigned char *)text))
+			memset(text, '?', bytes ? bytes : 1);
 		text += bytes ? bytes : 1;
 	}
 }

@@ -269,6 +269,11 @@ static void write_events_lost(struct scrape *scrape)
 	count(scrape, feed_lost(server_feed(scrape->daemon->server)), NULL);
 }
 
+static void write_events_untold(struct scrape *scrape)
+{
+	count(scrape, events_lost(scrape->daemon->events), NULL);
+}
+
 static void write_build(struct scrape *scrape)
 {
 	count(scrape, 1, "version", SPILLWAY_VERSION, "kernel", scrape->daemon->kernel, NULL);
@@ -321,6 +326,8 @@ static const struct family {
 	{"spillway_event_readers", "gauge", "Readers of events that are being served.", NULL, write_event_readers},
 	{"spillway_event_reader_losses_total", "counter", "Events that were lost to readers who were too slow.", NULL,
          write_events_lost},
+	{"spillway_events_untold_total", "counter", "Events that nobody was told of, for want of memory.", NULL,
+         write_events_untold},
 	{"spillway_build_info", "gauge", "Always 1; the labels say what runs.", NULL, write_build},
 };
 

@@ -32,7 +32,7 @@ struct signals {
 	struct pressure *pressure;
 	double swept_s, looked_s, window_s;
 	struct listeners *listeners; /* asked where no program sees what they drop; NULL: cannot be asked */
-	struct error why_not_listeners;
+	struct error why_not_listeners, why_asked;
 	double asked_s;
 	__u64 listen_drops[SERVICES_MAX]; /* what was counted when they were asked last */
 	__u64 listen_told[SERVICES_MAX];  /* what they say now, from one question to the next */
@@ -67,6 +67,9 @@ int signals_new(struct signals **out, struct datapath *dp, struct error *err)
 		return error_set(err, -ENOMEM, "signals: no memory");
 	signals->dp = dp;
 	find_overflows(signals);
+	error_set(&signals->why_asked, 0,
+	          "listeners are asked twice a second what they have dropped, since no program sees it: %.700s",
+	          datapath_drops(dp).why_listeners);
 	listeners_new(&signals->listeners, &signals->why_not_listeners);
 	int failure = pressure_new(&signals->pressure, NULL, err);
 	if (failure)
@@ -317,7 +320,7 @@ size_t signals_features(const struct signals *signals, struct signals_feature ou
 		out[count++] = (struct signals_feature){
 			"listen_drops", drops.listeners || signals->listeners,
 			drops.listeners      ? "connection attempts that find a listener's queue full are seen"
-			: signals->listeners ? "listeners are asked twice a second what they have dropped"
+			: signals->listeners ? signals->why_asked.text
 					     : signals->why_not_listeners.text};
 	out[count++] = (struct signals_feature){
 		"pressure", stalls,
