@@ -97,6 +97,41 @@ static void test_the_newest_are_kept(void **state)
 	}
 }
 
+static void test_a_busy_service_leaves_the_others_theirs(void **state)
+{
+	(void)state;
+	struct events *events _cleanup_(events_freep);
+	static struct events_told recent[EVENTS_RECENT];
+	unsigned quiet = 0, host = 0, busy[2] = {0};
+	assert_int_equal(events_new(&events, NULL), 0);
+	events_tell(events, "reload", NULL, NULL, NULL, "x");
+	for (int i = 0; i < 3; i++)
+		events_tell(events, "fault", "quiet", NULL, NULL, "x");
+	for (int i = 0; i < 1000; i++)
+		events_tell(events, "level", i % 2 ? "web" : "dns", NULL, NULL, "x");
+	assert_int_equal(events_recent(events, recent, EVENTS_RECENT), EVENTS_RECENT);
+	for (size_t i = 0; i < EVENTS_RECENT; i++) {
+		const char *service = json_string_value(json_object_get(recent[i].event, "service"));
+		host += !service;
+		quiet += service && strcmp(service, "quiet") == 0;
+		busy[0] += service && strcmp(service, "dns") == 0;
+		busy[1] += service && strcmp(service, "web") == 0;
+		assert_true(i == 0 || recent[i].number > recent[i - 1].number);
+	}
+	assert_int_equal(host, 1);
+	assert_int_equal(quiet, 3);
+	assert_in_range(busy[0], (EVENTS_RECENT - 4) / 2 - 1, (EVENTS_RECENT - 4) / 2 + 1);
+	assert_int_equal(busy[0] + busy[1], EVENTS_RECENT - 4);
+	/* More services than there is room for: the newest of each are what is left. */
+	for (int i = 0; i < 300; i++) {
+		char name[16];
+		snprintf(name, sizeof(name), "s%d", i);
+		events_tell(events, "fault", name, NULL, NULL, "x");
+	}
+	assert_int_equal(events_recent(events, recent, EVENTS_RECENT), EVENTS_RECENT);
+	assert_true(recent[EVENTS_RECENT - 1].number == events_number(events));
+}
+
 static void test_counted_by_kind(void **state)
 {
 	(void)state;
@@ -133,9 +168,11 @@ static void test_listeners_are_bounded(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_told_to_all), cmocka_unit_test(test_no_event_is_counted_as_lost),
-		cmocka_unit_test(test_the_newest_are_kept), cmocka_unit_test(test_counted_by_kind),
-		cmocka_unit_test(test_listeners_are_bounded)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_told_to_all),
+	                                   cmocka_unit_test(test_no_event_is_counted_as_lost),
+	                                   cmocka_unit_test(test_the_newest_are_kept),
+	                                   cmocka_unit_test(test_a_busy_service_leaves_the_others_theirs),
+	                                   cmocka_unit_test(test_counted_by_kind),
+	                                   cmocka_unit_test(test_listeners_are_bounded)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -177,14 +177,14 @@ static void catch_up(struct reader *reader, uint64_t seen, size_t recent)
 	struct feed *feed = reader->feed;
 	uint64_t missed = events_number(feed->events) - seen;
 	_cleanup_free_ struct events_told *told = calloc(EVENTS_RECENT, sizeof(*told));
-	size_t count = 0;
+	size_t count = told ? events_recent(feed->events, told, EVENTS_RECENT) : 0;
 
-	if (told)
-		count = events_recent(feed->events, told, missed > recent ? (size_t)missed : recent);
-	if (missed > count)
-		reader->lost += missed - count;
 	for (size_t i = 0; i < count; i++)
-		reader_tell(reader, told[i].number, told[i].event, told[i].line);
+		missed -= told[i].number > seen;
+	reader->lost += missed;
+	for (size_t i = 0; i < count; i++)
+		if (told[i].number > seen || count - i <= recent)
+			reader_tell(reader, told[i].number, told[i].event, told[i].line);
 }
 
 static void refuse(struct evhttp_request *request)

@@ -10,12 +10,21 @@
 
 #include "base/utf8.h"
 
-#define KIND_BYTES 32
-#define MORE       "more"
+#define KIND_BYTES    32
+#define SERVICE_BYTES 32
+#define MORE          "more"
 
 struct kept {
+	uint64_t number;
 	json_t *event;
 	char *line;
+	struct owner *owner;
+};
+
+/* Whose events are kept: a service, or nobody. */
+struct owner {
+	char service[SERVICE_BYTES];
+	size_t kept; /* 0: this place is free */
 };
 
 struct events {
@@ -24,7 +33,9 @@ struct events {
 		void *argument;
 	} listeners[EVENTS_LISTENERS_MAX];
 	size_t listeners_count;
-	struct kept recent[EVENTS_RECENT]; /* event number n lies at (n - 1) % EVENTS_RECENT */
+	struct kept recent[EVENTS_RECENT]; /* oldest first */
+	size_t recent_count;
+	struct owner owners[EVENTS_RECENT];
 	uint64_t number, lost;
 	char kinds[EVENTS_KINDS_MAX][KIND_BYTES];
 	struct events_count counts[EVENTS_KINDS_MAX]; /* the last one is MORE, when it is there */
@@ -45,14 +56,59 @@ static void kept_drop(struct kept *kept)
 {
 	json_decref(kept->event);
 	free(kept->line);
-	*kept = (struct kept){0};
+	kept->owner->kept--;
+}
+
+/* Makes room for one more. */
+static void recent_trim(struct events *events)
+{
+	const struct owner *most = &events->owners[0];
+	size_t oldest = 0;
+
+	if (events->recent_count < EVENTS_RECENT)
+		return;
+	for (size_t i = 1; i < EVENTS_RECENT; i++)
+		if (events->owners[i].kept > most->kept)
+			most = &events->owners[i];
+	while (events->recent[oldest].owner != most)
+		oldest++;
+	kept_drop(&events->recent[oldest]);
+	events->recent_count--;
+	memmove(&events->recent[oldest], &events->recent[oldest + 1],
+	        (events->recent_count - oldest) * sizeof(*events->recent));
+}
+
+/* There is always a place: fewer than EVENTS_RECENT events are kept when it is asked for. */
+static struct owner *owner_of(struct events *events, const char *service)
+{
+	struct owner *vacant = NULL;
+
+	for (size_t i = 0; i < EVENTS_RECENT; i++) {
+		struct owner *owner = &events->owners[i];
+		if (owner->kept && strncmp(owner->service, service, SERVICE_BYTES - 1) == 0)
+			return owner;
+		if (!owner->kept && !vacant)
+			vacant = owner;
+	}
+	snprintf(vacant->service, sizeof(vacant->service), "%s", service);
+	return vacant;
+}
+
+static void recent_add(struct events *events, struct kept kept)
+{
+	const char *service = json_string_value(json_object_get(kept.event, "service"));
+
+	recent_trim(events);
+	kept.owner = owner_of(events, service ? service : "");
+	kept.owner->kept++;
+	events->recent[events->recent_count++] = kept;
 }
 
 void events_free(struct events *events)
 {
 	if (!events)
 		return;
-	for (size_t i = 0; i < EVENTS_RECENT; i++)
+	for (size_t i = 0; i < events->recent_count; i++)
 		kept_drop(&events->recent[i]);
 	free(events);
 }
@@ -111,9 +167,8 @@ void events_publish(struct events *events, json_t *event)
 		events->lost++;
 		return;
 	}
-	struct kept *kept = &events->recent[events->number++ % EVENTS_RECENT];
-	kept_drop(kept);
-	*kept = (struct kept){whole, line};
+	events->number++;
+	recent_add(events, (struct kept){.number = events->number, .event = whole, .line = line});
 	count_kind(events, json_string_value(json_object_get(whole, "event")));
 	for (size_t i = 0; i < events->listeners_count; i++)
 		events->listeners[i].listener(whole, line, events->listeners[i].argument);
@@ -172,14 +227,11 @@ void events_unlisten(struct events *events, events_listener *listener, void *arg
 
 size_t events_recent(const struct events *events, struct events_told *out, size_t most)
 {
-	size_t count = events->number < EVENTS_RECENT ? (size_t)events->number : EVENTS_RECENT;
+	size_t count = events->recent_count < most ? events->recent_count : most;
 
-	if (count > most)
-		count = most;
 	for (size_t i = 0; i < count; i++) {
-		uint64_t number = events->number - count + i + 1;
-		const struct kept *kept = &events->recent[(number - 1) % EVENTS_RECENT];
-		out[i] = (struct events_told){number, kept->event, kept->line};
+		const struct kept *kept = &events->recent[events->recent_count - count + i];
+		out[i] = (struct events_told){kept->number, kept->event, kept->line};
 	}
 	return count;
 }

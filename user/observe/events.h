@@ -13,13 +13,13 @@
 
 #define EVENTS_KINDS_MAX     32 /* names of events that are counted one by one; later ones count together, as "more" */
 #define EVENTS_LISTENERS_MAX 16
-#define EVENTS_RECENT        256 /* kept for those who come later */
+#define EVENTS_RECENT        256 /* kept for those who come later: fairly, see events_recent() */
 
 struct events;
 
 /* One event as it was told. */
 struct events_told {
-	uint64_t number; /* from 1 on, without a gap */
+	uint64_t number; /* from 1 on, one more each time */
 	const json_t *event;
 	const char *line; /* the same as one line of JSON, without a newline: the object's keys in their order */
 };
@@ -54,8 +54,10 @@ int events_listen(struct events *events, events_listener *listener, void *argume
 /* Ends what events_listen() began with the same two. */
 void events_unlisten(struct events *events, events_listener *listener, void *argument);
 
-/* The newest events, oldest first: at most `most` of the EVENTS_RECENT that are kept. What `out` points to is good
- * until the next event. Returns how many there are. */
+/* The newest events, oldest first: at most `most` of the EVENTS_RECENT that are kept. Where there is no room for
+ * another, whichever service has most of them (those without a service are one) loses its oldest, so that a busy one
+ * does not push out what happened to the others. What `out` points to is good until the next event. Returns how many
+ * there are. */
 size_t events_recent(const struct events *events, struct events_told *out, size_t most);
 
 /* How many were told of each kind since the start, in the order in which they first came; good until the next event. */
