@@ -120,12 +120,51 @@ in_own_mounts() {
 	run cat "$DIR/log"
 	assert_output --partial "$SPILLWAY_PINS: 2 pins were removed: pinned again"
 	assert_output --partial "$SPILLWAY_PINS: $(wc -l <"$DIR/whole") pins were removed: pinned again"
+	assert_equal "$(told recovery)" 2
 	# The new directory is locked as the old one was, and what it holds is adopted.
 	run -1 "$SPILLWAY" run --config "$CONFIG"
 	assert_output --partial "another spillway daemon runs on these pins"
 	kill_daemon
 	start
 	assert_equal "$(received)" 6
+}
+
+# told EVENT: how many of these have been told.
+told() {
+	curl -s --unix-socket "$SPILLWAY_SOCKET" http://localhost/metrics |
+		sed -n "s/^spillway_events_total{event=\"$1\"} //p"
+}
+
+faulty() {
+	[ "$(told fault)" = 1 ]
+}
+
+@test "F12: the BPF file system mounted anew under a running daemon: pinned again, which is told" {
+	in_own_mounts '
+		"$SPILLWAY" run --config "$CONFIG" 2>"$DIR/remounted" 3>&- &
+		for _ in {1..200}; do "$SPILLWAY" status >/dev/null 2>&1 && break; sleep 0.02; done
+		umount -l /sys/fs/bpf && mount -t bpf -o mode=700 bpf /sys/fs/bpf
+		for _ in {1..150}; do [ "$(ls "$SPILLWAY_PINS" 2>/dev/null | wc -l)" -ge "$(wc -l <"$DIR/whole")" ] && break; sleep 0.02; done
+		ls "$SPILLWAY_PINS" | wc -l
+		curl -s --unix-socket "$SPILLWAY_SOCKET" http://localhost/metrics | grep "spillway_events_total{"
+		"$SPILLWAY" unload && wait'
+	assert_success
+	assert_line "$(wc -l <"$DIR/whole")"
+	assert_line 'spillway_events_total{event="recovery"} 1'
+	run cat "$DIR/remounted"
+	assert_output --partial "pins were removed: pinned again"
+}
+
+@test "F12: pins that cannot be kept are a fault, and it is told when it ends" {
+	start
+	rm -r "$SPILLWAY_PINS"
+	mkdir -m 777 "$SPILLWAY_PINS"
+	chmod 777 "$SPILLWAY_PINS"
+	within 5 faulty
+	rmdir "$SPILLWAY_PINS"
+	within 5 whole
+	within 5 grep -q "no longer so: $SPILLWAY_PINS" "$DIR/log"
+	assert_counts
 }
 
 @test "F12: any map's pin missing at start is recovered from the program at work, with all counters" {

@@ -6,7 +6,6 @@
 #include <linux/rtnetlink.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "daemon/daemon.h"
 #include "daemon/telling.h"
 
@@ -22,9 +21,20 @@ struct interfaces_watch {
 
 static void tell_once(struct interfaces_watch *watch, const struct error *trouble)
 {
+	struct events *events = watch->daemon->events;
+
 	if (trouble->text[0] && strcmp(watch->told.text, trouble->text) != 0)
-		log_error("%s", trouble->text);
+		events_tell(events, "fault", NULL, NULL, NULL, "%s", trouble->text);
+	if (!trouble->text[0] && watch->told.text[0])
+		events_tell(events, "recovery", NULL, NULL, NULL, "no longer so: %s", watch->told.text);
 	watch->told = *trouble;
+}
+
+static void tell_pinned(const struct daemon *daemon, int pins)
+{
+	events_tell(daemon->events, "recovery", NULL, NULL, json_pack("{s:i}", "pins", pins),
+	            "%s: %d pin%s removed: pinned again, and the packet path has not noticed", daemon->options.pins,
+	            pins, pins == 1 ? " was" : "s were");
 }
 
 /* Tells of those that were attached and are not, before they are looked for again. */
@@ -82,7 +92,7 @@ static void reconcile(struct interfaces_watch *watch)
 	if (pinned < 0)
 		trouble = err;
 	else if (pinned)
-		log_warning("%s: %d pins were removed: pinned again", daemon->options.pins, pinned);
+		tell_pinned(daemon, pinned);
 	tell_once(watch, &trouble);
 }
 
