@@ -106,12 +106,13 @@ assert_sound() {
 	within 60 writing
 	unload
 
-	keep_history "$DIR/small/there/history.db"
+	keep_history "$DIR/small/there/below/history.db"
 	start
 	assert_stalled "No such file or directory: make the directory, or name another"
 	mkdir "$DIR/small/there"
 	within 60 writing
-	assert_sound "$DIR/small/there/history.db"
+	assert_sound "$DIR/small/there/below/history.db"
+	assert_equal "$(stat -c %a "$DIR/small/there/below")" 750
 }
 
 @test "F14: somebody else's file stays as it is, to the byte" {

@@ -8,12 +8,14 @@
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -29,6 +31,18 @@
 
 static char directory[32], path[64];
 static int times = 1; /* less is done by so many under memcheck, which is slow */
+
+/* A disk that hangs: SQLite syncs by this, and waits here for as long as it is told to. */
+static atomic_bool disk_hangs, somebody_hangs;
+
+int fdatasync(int fd) /* NOLINT(readability-inconsistent-declaration-parameter-name): glibc's is reserved */
+{
+	while (disk_hangs) {
+		somebody_hangs = true;
+		usleep(1000);
+	}
+	return (int)syscall(SYS_fdatasync, fd);
+}
 
 static void remove_all(void)
 {
@@ -393,6 +407,40 @@ static void sql(const char *text)
 }
 
 /* Allowed less than it has, a file shrinks, and what is newest stays. */
+/* Where there is no room for all, a month of users by name gives way before the day of seconds does. */
+static void test_what_gives_way_first(void **state)
+{
+	const int64_t days = 30, day = NOON + days * 86400;
+	struct sampled_user users[SAMPLED_USERS_MAX];
+	(void)state;
+
+	if (times > 1)
+		skip(); /* a million records */
+	for (size_t i = 0; i < SAMPLED_USERS_MAX; i++) {
+		users[i] = (struct sampled_user){.packets = 1000 + i, .bytes = 100000 + i, .spilled = i};
+		snprintf(users[i].user, sizeof(users[i].user), "2001:db8:ffff:ffff:ffff:ffff:ffff:fff%zx", i);
+	}
+	struct history *history = begin(16ULL * MB);
+	for (int64_t minute = NOON; minute < day; minute += 60) {
+		if (minute % 7200 == 0)
+			settle(history);
+		history_record_users(history, minute, "service1", users, SAMPLED_USERS_MAX);
+	}
+	for (int64_t second = day; second < day + 80000; second++) {
+		if (second % 4096 == 0)
+			settle(history);
+		tick(history, second, 1);
+		if (second % 60 == 0)
+			history_record_users(history, second, "service1", users, SAMPLED_USERS_MAX);
+	}
+	settle(history);
+	assert_int_equal(history_status(history).lost, 0);
+	history_free(history);
+	assert_in_range(bytes_on_disk(), 8 * MB, 16 * MB);
+	assert_int_equal(check_step(STEP_SECOND, 1, day, day + 80000), 80000);
+	remove_all();
+}
+
 static void test_shrinking(void **state)
 {
 	char text[320];
@@ -574,7 +622,7 @@ static void test_not_ours(void **state)
 	history_file_close(first);
 	assert_int_equal(open_once(aside, &err), 0);
 	remove_all();
-	snprintf(path + strlen(directory), 32, "/nosuch/history.db");
+	snprintf(path + strlen(directory), 32, "/nosuch/below/history.db");
 	assert_int_equal(open_once(aside, &err), -ENOENT);
 	snprintf(path + strlen(directory), 32, "/history.db");
 }
@@ -693,6 +741,37 @@ static double seconds_now(void)
 	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
+/* What a service that is busy each second of ten years takes, by the bytes of its samples; and how many of them 1 GiB
+ * holds so long. */
+static void print_room(double day, double month, double years)
+{
+	uint8_t packed[SAMPLES_PACKED_MAX];
+	struct sampled_user users[SAMPLED_USERS_MAX];
+	struct distribution distribution = {0};
+	uint64_t seed = 7;
+
+	for (size_t i = 0; i < SAMPLED_USERS_MAX; i++) {
+		users[i] = (struct sampled_user){.packets = 60 * (5000 - 400 * i), .bytes = 24000 * (5000 - 400 * i)};
+		snprintf(users[i].user, sizeof(users[i].user), "198.51.%zu.%zu", 100 + i, 200 + i);
+	}
+	double names = (double)sampled_users_pack(users, SAMPLED_USERS_MAX, packed) + 12;
+	for (int pass = 0; pass < 900; pass++)
+		for (int user = 0; user < 200; user++)
+			distribution_add_user(&distribution, exp2((double)(randomly(&seed) % 1000) / 100),
+			                      exp2(6 + (double)(randomly(&seed) % 1000) / 100));
+	distribution.passes = 900;
+	double bins = (double)distribution_pack(&distribution, packed) + 12;
+	double least = day + month + years + 1440 * names + 7 * 96 * bins;
+	printf("a busy service takes %.2f MB for a day of seconds, %.2f MB for a month of minutes, %.2f MB for ten "
+	       "years "
+	       "of "
+	       "quarters; %.2f MB for a day of users by name (%.1f MB for a month), %.2f MB for a week of "
+	       "distributions "
+	       "(%.0f MB for ten years): %.1f MB at the least, %.0f such services in 1 GiB\n",
+	       day / 1e6, month / 1e6, years / 1e6, 1440 * names / 1e6, 31 * 1440 * names / 1e6, 7 * 96 * bins / 1e6,
+	       3653 * 96 * bins / 1e6, least / 1e6, (double)(1U << 30) * 0.9 / least);
+}
+
 /* A thousand busy services, none of whose figures stands still: what a tick costs, and a day. */
 static void test_thousand(void **state)
 {
@@ -730,11 +809,10 @@ static void test_thousand(void **state)
 	double fine = bytes_a_second("seconds", (double)span * SERVICES);
 	double coarse = bytes_a_second("minutes", (double)span * SERVICES);
 	printf("1,000 services: %.0f us a tick, the longest batch %.0f ms; %.1f bytes a second and service, %.1f a "
-	       "minute: "
-	       "a service takes %.2f MB for a day of seconds, %.2f MB for a month of minutes\n",
-	       1e6 * recorded_s / (double)span, 1e3 * slowest_s, fine, 60 * coarse, 86400 * fine / 1e6,
-	       31 * 1440 * 60 * coarse / 1e6);
+	       "minute\n",
+	       1e6 * recorded_s / (double)span, 1e3 * slowest_s, fine, 60 * coarse);
 	assert_true(fine < 14);
+	print_room(86400 * fine, 31 * 1440 * 60 * coarse, 3653 * 96 * 60 * coarse);
 }
 
 /* However a test ends, the next one finds nothing of it. */
@@ -743,6 +821,57 @@ static int clean(void **state)
 	(void)state;
 	remove_all();
 	return 0;
+}
+
+static void wait_until_it_hangs(void)
+{
+	for (int i = 0; i < 10000 && !somebody_hangs; i++)
+		usleep(1000);
+	assert_true(somebody_hangs);
+}
+
+static void test_nobody_waits_for_a_disk_that_hangs(void **state)
+{
+	char first[sizeof(path)];
+	struct error err;
+	(void)state;
+
+	somebody_hangs = false;
+	disk_hangs = true;
+	struct history *history = begin(100ULL * MB), *before = history;
+	tick(history, NOON, 1);
+	wait_until_it_hangs();
+	double began_s = seconds_now();
+	memcpy(first, path, sizeof(path));
+	snprintf(path, sizeof(path), "%.40s/second.db", directory);
+	assert_int_equal(history_replace(&history, path, 100ULL * MB, &err), 0);
+	assert_ptr_not_equal(history, before);
+	tick(history, NOON + 60, 1);
+	/* Where somebody waited, it was for 5 s. */
+	assert_true(seconds_now() - began_s < 4);
+	assert_int_equal(history_status(history).state, HISTORY_OPENING);
+	disk_hangs = false;
+	history_free(history);
+	assert_int_equal(check_step(STEP_SECOND, 1, NOON + 60, NOON + 61), 1);
+	memcpy(path, first, sizeof(path));
+	assert_int_equal(check_step(STEP_SECOND, 1, NOON, NOON + 1), 1);
+
+	somebody_hangs = false;
+	disk_hangs = true;
+	history = begin(100ULL * MB);
+	tick(history, NOON + 120, 1);
+	usleep(1000);
+	history_retire(history);
+	disk_hangs = false;
+	/* It ends in its own time: then the file can be written by another. */
+	history = begin(100ULL * MB);
+	tick(history, NOON + 180, 1);
+	for (int i = 0; i < 10000 && history_status(history).state != HISTORY_WRITING; i++)
+		usleep(1000);
+	history_free(history);
+	assert_int_equal(check_step(STEP_SECOND, 1, NOON + 120, NOON + 121), 1);
+	assert_int_equal(check_step(STEP_SECOND, 1, NOON + 180, NOON + 181), 1);
+	remove_all();
 }
 
 #define TEST(test) cmocka_unit_test_teardown(test, clean)
@@ -757,11 +886,13 @@ int main(void)
 		TEST(test_going_on),
 		TEST(test_clock_set_back),
 		TEST(test_bound),
+		TEST(test_what_gives_way_first),
 		TEST(test_shrinking),
 		TEST(test_users_bins_events),
 		TEST(test_not_ours),
 		TEST(test_damage),
 		TEST(test_killed),
+		TEST(test_nobody_waits_for_a_disk_that_hangs),
 		TEST(test_a_million_seconds),
 		TEST(test_thousand),
 	};

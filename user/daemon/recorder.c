@@ -346,31 +346,35 @@ void recorder_tick(struct recorder *recorder)
 	tell_changes(recorder);
 }
 
-/* Starts the history that the configuration asks for; without one the daemon goes on. */
+/* Starts the history that the configuration asks for, in the place of an older one; without one the daemon goes on.
+ * Never waits for a disk. */
 static void start_history(struct recorder *recorder)
 {
+	struct history *before = recorder->history;
+	const struct config_history *settings = &recorder->settings;
 	struct error err;
+	int failure = 0;
 
 	recorder->settings = recorder->daemon->config->history;
 	recorder->told_why[0] = recorder->told_aside[0] = '\0';
 	recorder->told_lost = 0;
 	recorder->read_s = 0;
-	if (recorder->settings.on &&
-	    history_new(&recorder->history, recorder->settings.path, recorder->settings.bytes, &err) < 0)
+	if (settings->on)
+		failure = before ? history_replace(&recorder->history, settings->path, settings->bytes, &err)
+		                 : history_new(&recorder->history, settings->path, settings->bytes, &err);
+	if (failure)
 		events_tell(recorder->daemon->events, "fault", NULL, NULL, NULL, "%s; nothing is recorded", err.text);
+	if (before && (failure || !settings->on)) {
+		recorder->history = NULL;
+		history_retire(before);
+	}
 }
 
-static void end_history(struct recorder *recorder)
+/* What is known of the present minute goes into the queue. */
+static void flush_minute(struct recorder *recorder)
 {
-	struct history *history = TAKE_PTR(recorder->history);
-
-	if (!history)
-		return;
-	recorder->history = history;
-	if (recorder->minute_s)
+	if (recorder->history && recorder->minute_s)
 		end_minute(recorder);
-	recorder->history = NULL;
-	history_free(history);
 }
 
 int recorder_new(struct recorder **out, struct daemon *daemon, struct error *err)
@@ -396,7 +400,8 @@ void recorder_free(struct recorder *recorder)
 	if (!recorder)
 		return;
 	events_unlisten(recorder->daemon->events, take_event, recorder);
-	end_history(recorder);
+	flush_minute(recorder);
+	history_free(recorder->history);
 	for (size_t i = 0; i < SERVICES_MAX; i++) {
 		free(recorder->services[i].users);
 		free(recorder->services[i].bins);
@@ -413,7 +418,7 @@ void recorder_reload(struct recorder *recorder)
 
 	if (same)
 		return;
-	end_history(recorder);
+	flush_minute(recorder);
 	start_history(recorder);
 }
 

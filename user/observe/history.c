@@ -53,10 +53,11 @@ struct history {
 	pthread_cond_t wake;
 	struct record *first, *last;
 	size_t queued_bytes;
-	bool ends;
+	bool ends, retired; /* retired: nobody waits for the thread, and it frees all this itself */
 	struct history_status status;
 
 	/* The thread's own. */
+	struct history *before; /* that ends first; NULL: none */
 	char path[PATH_MAX];
 	uint64_t bytes;
 	struct history_file *file;
@@ -432,11 +433,30 @@ static bool is_due(const struct history *history)
 	       (history->status.state == HISTORY_WRITING && history->queued_bytes > HURRY_BYTES);
 }
 
+static void history_release(struct history *history)
+{
+	record_free_all(history->first);
+	free(history->rows);
+	free(history->row_of);
+	pthread_cond_destroy(&history->wake);
+	pthread_mutex_destroy(&history->mutex);
+	free(history);
+}
+
+static void wait_for(struct history *before)
+{
+	if (!before)
+		return;
+	pthread_join(before->thread, NULL);
+	history_release(before);
+}
+
 static void *write_on(void *argument)
 {
 	struct history *history = argument;
-	bool ends = false;
+	bool ends = false, retired = false;
 
+	wait_for(TAKE_PTR(history->before));
 	while (!ends) {
 		struct error err = {""};
 		pthread_mutex_lock(&history->mutex);
@@ -447,6 +467,7 @@ static void *write_on(void *argument)
 		       pthread_cond_timedwait(&history->wake, &history->mutex, &until) == 0)
 			;
 		ends = history->ends;
+		retired = history->retired;
 		pthread_mutex_unlock(&history->mutex);
 
 		int failure = write_queue(history, &err);
@@ -459,17 +480,9 @@ static void *write_on(void *argument)
 		tell_state(history, failure ? HISTORY_STALLED : HISTORY_WRITING, err.text);
 	}
 	close_file(history);
+	if (retired)
+		history_release(history);
 	return NULL;
-}
-
-static void history_release(struct history *history)
-{
-	record_free_all(history->first);
-	free(history->rows);
-	free(history->row_of);
-	pthread_cond_destroy(&history->wake);
-	pthread_mutex_destroy(&history->mutex);
-	free(history);
 }
 
 /* The loop's thread alone takes signals. */
@@ -484,7 +497,7 @@ static int start_thread(struct history *history)
 	return failure;
 }
 
-int history_new(struct history **out, const char *path, uint64_t bytes, struct error *err)
+static int start(struct history **out, const char *path, uint64_t bytes, struct history *before, struct error *err)
 {
 	struct history *history = calloc(1, sizeof(*history));
 	pthread_condattr_t monotonic;
@@ -496,6 +509,7 @@ int history_new(struct history **out, const char *path, uint64_t bytes, struct e
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&history->wake, &monotonic);
 	pthread_condattr_destroy(&monotonic);
+	history->before = before;
 	history->bytes = bytes;
 	snprintf(history->path, sizeof(history->path), "%s", path);
 	history->row_of = calloc(HISTORY_SERVICES_MAX + 1, sizeof(*history->row_of));
@@ -508,16 +522,43 @@ int history_new(struct history **out, const char *path, uint64_t bytes, struct e
 	return 0;
 }
 
+int history_new(struct history **out, const char *path, uint64_t bytes, struct error *err)
+{
+	return start(out, path, bytes, NULL, err);
+}
+
+static void end(struct history *history, bool retires)
+{
+	pthread_mutex_lock(&history->mutex);
+	history->ends = true;
+	history->retired = retires;
+	pthread_cond_signal(&history->wake);
+	pthread_mutex_unlock(&history->mutex);
+}
+
+int history_replace(struct history **history, const char *path, uint64_t bytes, struct error *err)
+{
+	struct history *before = *history;
+
+	int failure = start(history, path, bytes, before, err);
+	if (!failure)
+		end(before, false);
+	return failure;
+}
+
+void history_retire(struct history *history)
+{
+	pthread_detach(history->thread);
+	end(history, true);
+}
+
 void history_free(struct history *history)
 {
 	struct timespec until;
 
 	if (!history)
 		return;
-	pthread_mutex_lock(&history->mutex);
-	history->ends = true;
-	pthread_cond_signal(&history->wake);
-	pthread_mutex_unlock(&history->mutex);
+	end(history, false);
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += END_WAIT_S;
 	if (pthread_timedjoin_np(history->thread, NULL, &until) != 0) {

@@ -49,8 +49,15 @@ struct history_status {
  * with it does not fail here. The file takes at most `bytes`. */
 int history_new(struct history **out, const char *path, uint64_t bytes, struct error *err);
 
-/* Writes what is queued and ends; waits for the disk 5 s at most, and leaves the thread behind where it hangs longer.
- */
+/* The same in the place of `*history`, whose thread writes what it has queued and ends first: the new one's waits for
+ * that, and nobody else. Where it fails, the old one goes on. */
+int history_replace(struct history **history, const char *path, uint64_t bytes, struct error *err);
+
+/* Lets it write what is queued and end in its own time. Nobody waits. */
+void history_retire(struct history *history);
+
+/* Writes what is queued and ends; waits for the disk 5 s at most, and leaves the thread behind where it hangs longer:
+ * for the end of the program. */
 void history_free(struct history *history);
 
 /* The samples of one second, which also tells the time: the minute before it is rolled up when a later one comes. To be

@@ -67,11 +67,12 @@ static const struct table {
 	[TABLE_MINUTES] = {3600, 31 * 86400LL, 86400},
 	[TABLE_QUARTERS] = {86400, 3653 * 86400LL, 86400},
 	[TABLE_USERS] = {HISTORY_USERS_S, 31 * 86400LL, 86400},
-	[TABLE_DISTRIBUTIONS] = {HISTORY_BINS_S, 3653 * 86400LL, 86400},
+	[TABLE_DISTRIBUTIONS] = {HISTORY_BINS_S, 3653 * 86400LL, 7 * 86400LL},
 };
 
-/* In this order what is dearest in room and cheapest to miss goes. */
-static const enum history_table giving_way[] = {TABLE_SECONDS, TABLE_USERS, TABLE_MINUTES, TABLE_DISTRIBUTIONS,
+/* In this order what is dearest in room and cheapest to miss goes: a month of users by name takes twenty times what a
+ * day of seconds does, ten years of distributions twenty times what ten years of quarters do. */
+static const enum history_table giving_way[] = {TABLE_USERS, TABLE_DISTRIBUTIONS, TABLE_SECONDS, TABLE_MINUTES,
                                                 TABLE_QUARTERS};
 
 enum table_statement {
@@ -274,6 +275,20 @@ static int move_all_aside(const struct history_file *file, char *aside, struct e
 	return failure;
 }
 
+/* The directory that the file is in, and no other. Where it cannot be made, the file cannot be either, and that says
+ * why. */
+static void make_parent(const char *path)
+{
+	char parent[PATH_MAX];
+
+	snprintf(parent, sizeof(parent), "%s", path);
+	char *slash = strrchr(parent, '/');
+	if (slash && slash != parent) {
+		*slash = '\0';
+		mkdir(parent, 0750);
+	}
+}
+
 static const char schema[] = "BEGIN;"
 			     "PRAGMA application_id = 0x5370696c;" /* HISTORY_APPLICATION */
 			     "PRAGMA user_version = 1;"            /* HISTORY_VERSION */
@@ -299,6 +314,7 @@ static int create(struct history_file *file, bool replaces_nothing, struct error
 	if (failure)
 		return failure;
 	path_beside(file, ".new", path);
+	make_parent(path);
 	unlink(path); /* of a start that was killed */
 	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
 	if (fd < 0)
