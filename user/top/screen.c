@@ -113,7 +113,7 @@ static void put_count(double value, attr_t look)
 	if (!isnan(value))
 		units_format_count(value, text, sizeof(text));
 	attron(look);
-	printw("%*s ", NUMBER_WIDTH - 1, text);
+	printw("%*s", NUMBER_WIDTH, text);
 	attroff(look);
 }
 
@@ -244,6 +244,7 @@ static void service_row(const struct sampled_service *service, bool chosen)
 	put_count(p99, 0);
 	if (wide())
 		put_count(sample_number(service->document, "active_users"), 0);
+	addch(' ');
 	put_sparkline(service, COLS - getcurx(stdscr) - 1);
 }
 
@@ -301,7 +302,7 @@ static void user_row(const json_t *user, bool chosen)
 	put_count(limit, 0);
 	attr_t look = limit > 0 && sent > limit ? colour(SPILLED_COLOUR) | A_BOLD : 0;
 	attron(look);
-	printw("%7s", times);
+	printw("%8s", times);
 	attroff(look);
 }
 
