@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <signal.h>
 #include <spillway.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -78,6 +79,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "spillway-example: port %lu: %s\n", port, strerror(errno));
 		return 1;
 	}
+	signal(SIGPIPE, SIG_IGN); /* a client that has gone is its own thread's end, and nobody else's */
 	pthread_attr_init(&small);
 	pthread_attr_setstacksize(&small, STACK_BYTES);
 	pthread_attr_setdetachstate(&small, PTHREAD_CREATE_DETACHED);
