@@ -318,6 +318,19 @@ static void test_f24_zero_and_missing(void **state)
 	assert_true(trial.decision.capacity_pps >= 50);
 }
 
+/* A target that is not known is none, and not 0. */
+static void test_no_target_yet(void **state)
+{
+	struct trial trial = calm();
+
+	(void)state;
+	trial.bounds.target_response_s = 0;
+	trial.signals.responses = 0;
+	trial.signals.response_p50_s = NAN;
+	step(&trial);
+	assert_true(isnan(trial.decision.target) && isnan(trial.decision.target_response_s));
+}
+
 static double junk(uint64_t *chance)
 {
 	static const double odd[] = {0,    -1,    NAN,   INFINITY, -INFINITY, 1e-300, 1e300,
@@ -398,13 +411,21 @@ static void test_tenured(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_calm),       cmocka_unit_test(test_flood),
-		cmocka_unit_test(test_release),    cmocka_unit_test(test_target),
-		cmocka_unit_test(test_overflows),  cmocka_unit_test(test_fault),
-		cmocka_unit_test(test_no_replies), cmocka_unit_test(test_no_traffic),
-		cmocka_unit_test(test_f21_stale),  cmocka_unit_test(test_f24_clock),
-		cmocka_unit_test(test_f24_frozen), cmocka_unit_test(test_f24_zero_and_missing),
-		cmocka_unit_test(test_f24_absurd), cmocka_unit_test(test_minimum_above_maximum),
+		cmocka_unit_test(test_calm),
+		cmocka_unit_test(test_flood),
+		cmocka_unit_test(test_release),
+		cmocka_unit_test(test_target),
+		cmocka_unit_test(test_overflows),
+		cmocka_unit_test(test_fault),
+		cmocka_unit_test(test_no_replies),
+		cmocka_unit_test(test_no_traffic),
+		cmocka_unit_test(test_f21_stale),
+		cmocka_unit_test(test_f24_clock),
+		cmocka_unit_test(test_f24_frozen),
+		cmocka_unit_test(test_f24_zero_and_missing),
+		cmocka_unit_test(test_no_target_yet),
+		cmocka_unit_test(test_f24_absurd),
+		cmocka_unit_test(test_minimum_above_maximum),
 		cmocka_unit_test(test_tenured),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

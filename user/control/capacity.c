@@ -424,14 +424,15 @@ void capacity_step(struct capacity *capacity, const struct capacity_limits *limi
 	capacity->pps =
 		fmax(fmin(fmin(capacity->pps, headroom(capacity, &view)), limits->maximum_pps), limits->minimum_pps);
 	capacity->cut_s = capacity->pps < before ? 0 : capacity->cut_s + sample->elapsed_s;
+	double told_s = view.target_s > 0 ? view.target_s : NAN;
 	*out = (struct capacity_verdict){
 		.signal = view.lossy ? "overflows"
 	                  : answers  ? "response"
 	                             : "none",
 		.value = view.lossy ? view.loss : view.response_s,
-		.target = view.lossy ? LOSS_MUCH : view.target_s,
+		.target = view.lossy ? LOSS_MUCH : told_s,
 		.best_s = best_s,
-		.target_s = view.target_s,
+		.target_s = told_s,
 		.strained = strained,
 		.excused = capacity->excused_s > 0,
 	};

@@ -62,8 +62,8 @@ struct controller_decision {
 	/* What decided: "response" (seconds), "overflows" (a share of the packets), "replies" (seconds without any),
 	 * "host" (a share), "rate" (packets a second), "stale" (seconds) or "none"; and what it was held against. */
 	const char *signal;
-	double value, target;
-	/* What has been learnt, for `status`; NAN or 0: nothing yet. */
+	double value, target; /* NAN: there is none */
+	/* What has been learnt, for `status`; NAN: nothing yet (of a rate, 0). */
 	double best_response_s, target_response_s, proven_pps;
 	char why[256]; /* in words, in any case */
 };

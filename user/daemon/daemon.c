@@ -207,50 +207,41 @@ int daemon_reload(struct daemon *daemon, struct error *err)
 	return failure;
 }
 
-/* Lays a newer override over an earlier one, of which stays what the newer is silent about. */
-static void override_merge(struct override *into, const struct override *newer)
+/* What a newer override of the same service says is no longer the earlier one's to say. Whether that still says
+ * anything. */
+static bool override_yields(struct override *earlier, const struct override *newer)
 {
-	struct override merged = *newer;
-
-	if (!newer->has_mode && into->has_mode) {
-		merged.has_mode = true;
-		merged.mode = into->mode;
+	if (strcmp(earlier->service, newer->service) == 0) {
+		earlier->has_mode &= !newer->has_mode;
+		earlier->has_level &= !newer->has_level;
+		earlier->has_capacity &= !newer->has_capacity;
+		earlier->has_class &= !newer->has_class;
 	}
-	if (!newer->has_level && into->has_level) {
-		merged.has_level = true;
-		merged.level_pps = into->level_pps;
-	}
-	if (!newer->has_capacity && into->has_capacity) {
-		merged.has_capacity = true;
-		merged.capacity_pps = into->capacity_pps;
-	}
-	if (!newer->has_class && into->has_class) {
-		merged.has_class = true;
-		merged.class = into->class;
-	}
-	*into = merged;
+	return earlier->has_mode || earlier->has_level || earlier->has_capacity || earlier->has_class;
 }
 
 int daemon_override(struct daemon *daemon, const struct override *override, struct error *err)
 {
-	struct override *slot = NULL;
-	size_t count = daemon->overrides_count;
+	size_t count = daemon->overrides_count, bytes = count * sizeof(daemon->overrides[0]);
+	_cleanup_free_ struct override *before = malloc(bytes + 1);
 
+	if (!before)
+		return error_set(err, -ENOMEM, "override: no memory");
+	memcpy(before, daemon->overrides, bytes);
+	daemon->overrides_count = 0;
 	for (size_t i = 0; i < count; i++)
-		if (strcmp(daemon->overrides[i].service, override->service) == 0)
-			slot = &daemon->overrides[i];
-	if (!slot && count == DAEMON_OVERRIDES_MAX)
-		return error_set(err, -E2BIG, "more than %d services are overridden: change the configuration instead",
-		                 DAEMON_OVERRIDES_MAX);
-	if (!slot) {
-		slot = &daemon->overrides[daemon->overrides_count++];
-		*slot = (struct override){0};
-	}
-	struct override before = *slot;
-	override_merge(slot, override);
-	int failure = apply(daemon, daemon->config, err);
+		if (override_yields(&daemon->overrides[i], override))
+			daemon->overrides[daemon->overrides_count++] = daemon->overrides[i];
+	int failure = 0;
+	if (daemon->overrides_count == DAEMON_OVERRIDES_MAX)
+		failure = error_set(err, -E2BIG, "more than %d overrides: change the configuration instead",
+		                    DAEMON_OVERRIDES_MAX);
+	else
+		daemon->overrides[daemon->overrides_count++] = *override;
+	if (!failure)
+		failure = apply(daemon, daemon->config, err);
 	if (failure) {
-		*slot = before;
+		memcpy(daemon->overrides, before, bytes);
 		daemon->overrides_count = count;
 		return failure;
 	}
@@ -269,7 +260,7 @@ static void overrides_drop_lapsed(struct daemon *daemon, double now_s)
 		if (!override->until_s || override->until_s > now_s)
 			daemon->overrides[kept++] = *override;
 		else
-			tell_override_lapsed(daemon, override->service);
+			tell_override_lapsed(daemon, override);
 	}
 	daemon->override_lapsed |= kept != daemon->overrides_count;
 	daemon->overrides_count = kept;

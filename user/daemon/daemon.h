@@ -25,7 +25,7 @@ struct daemon_options {
 	void (*make_way)(const char *socket);
 };
 
-/* What `spillway set` changed, until it lapses. */
+/* What `spillway set` changed at once, until it lapses or a later one says something else. */
 struct override {
 	char service[CONFIG_NAME_MAX];
 	bool has_mode, has_level, has_capacity, has_class;
@@ -66,7 +66,8 @@ int daemon_run(const struct daemon_options *options);
 /* Applies the configuration file again: all of it, or nothing. On failure `err` holds every fault, one a line. */
 int daemon_reload(struct daemon *daemon, struct error *err);
 
-/* Puts an override in force, in place of an earlier one on the same service. */
+/* Puts an override in force. Of earlier ones on the same service stays what it does not say, each until its own time.
+ */
 int daemon_override(struct daemon *daemon, const struct override *override, struct error *err);
 
 /* Ends the loop after the current event. */

@@ -131,10 +131,20 @@ void tell_override(const struct daemon *daemon, const struct override *set)
 	events_tell(daemon->events, "override", set->service, NULL, figures, "set by hand%s", words.text);
 }
 
-void tell_override_lapsed(const struct daemon *daemon, const char *service)
+void tell_override_lapsed(const struct daemon *daemon, const struct override *lapsed)
 {
-	events_tell(daemon->events, "override", service, NULL, json_pack("{s:s}", "action", "lapsed"),
-	            "the override has lapsed, the configuration counts again");
+	struct words words = {0};
+
+	if (lapsed->has_mode)
+		words_add(&words, ", mode");
+	if (lapsed->has_level)
+		words_add(&words, ", level");
+	if (lapsed->has_capacity)
+		words_add(&words, ", capacity");
+	if (lapsed->has_class)
+		words_add(&words, ", class");
+	events_tell(daemon->events, "override", lapsed->service, NULL, json_pack("{s:s}", "action", "lapsed"),
+	            "the override has lapsed, the configuration counts again%s", words.text);
 }
 
 void tell_interface(const struct daemon *daemon, const char *name, bool attached, bool generic, const char *why)

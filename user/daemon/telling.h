@@ -21,7 +21,7 @@ void tell_log(const json_t *event, const char *line, void *argument);
 void tell_reload(const struct daemon *daemon, const struct error *refusal);
 
 void tell_override(const struct daemon *daemon, const struct override *set);
-void tell_override_lapsed(const struct daemon *daemon, const char *service);
+void tell_override_lapsed(const struct daemon *daemon, const struct override *lapsed);
 
 /* `why` in words; `generic` has a meaning where it is attached. */
 void tell_interface(const struct daemon *daemon, const char *name, bool attached, bool generic, const char *why);
