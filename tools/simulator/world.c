@@ -348,9 +348,12 @@ static void world_decide(struct world *world, const struct controller_signals *s
 	tick->level_pps = (float)world->felt_pps;
 	tick->capacity_pps = (float)decision.capacity_pps;
 	tick->fault_begins = decision.fault_begins;
-	if (world->trace &&
-	    (decision.capacity_moved || decision.level_moved || decision.fault_begins || decision.fault_ends))
-		fprintf(world->trace, "%8.1f s  %s\n", world->now_s, decision.why);
+	if (!world->trace ||
+	    !(decision.capacity_moved || decision.level_moved || decision.fault_begins || decision.fault_ends))
+		return;
+	char why[CONTROLLER_WHY_MAX];
+	controller_why(&decision, why, sizeof(why));
+	fprintf(world->trace, "%8.1f s  %s\n", world->now_s, why);
 }
 
 static void world_tick(struct world *world)

@@ -315,6 +315,8 @@ static double wanted_in_overload(struct capacity *capacity, const struct capacit
 {
 	double before = capacity->pps, wanted;
 
+	if (before >= capacity->returning_pps) /* it is back: what comes now is another story */
+		capacity->returning_pps = 0;
 	if (!strained && before < capacity->returning_pps && view->offered_pps > TESTED * before)
 		return before * RETURN_UP;
 	if (!strained && view->admitted_pps < TESTED * before)

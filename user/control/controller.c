@@ -286,44 +286,50 @@ static void words_time(char *out, size_t size, double seconds)
 	units_format_duration_ns((uint64_t)(fmin(seconds, RESPONSE_MOST_S) * 1e9), out, size);
 }
 
-static void words_cause(const struct controller_decision *out, char *text, size_t size)
+static void words_cause(const struct controller_decision *decision, char *out, size_t size)
 {
 	char value[UNITS_TEXT_MAX], target[UNITS_TEXT_MAX];
 
-	if (strcmp(out->signal, "overflows") == 0) {
-		snprintf(text, size, "%.1f %% of what is let pass is lost in its queues or stays unanswered",
-		         out->value * 100);
+	if (strcmp(decision->signal, "overflows") == 0) {
+		snprintf(out, size, "%.1f %% of what is let pass is lost in its queues or stays unanswered",
+		         decision->value * 100);
 		return;
 	}
-	if (strcmp(out->signal, "response") != 0 || !isfinite(out->value) || !isfinite(out->target)) {
-		snprintf(text, size, "no measurement speaks against it");
+	if (strcmp(decision->signal, "response") != 0 || !isfinite(decision->value) || !isfinite(decision->target)) {
+		snprintf(out, size, "no measurement speaks against it");
 		return;
 	}
-	words_time(value, sizeof(value), out->value);
-	words_time(target, sizeof(target), out->target);
-	if (out->excused)
-		snprintf(text, size, "response %s, which shedding does not help", value);
+	words_time(value, sizeof(value), decision->value);
+	words_time(target, sizeof(target), decision->target);
+	if (decision->excused)
+		snprintf(out, size, "response %s, which shedding does not help", value);
 	else
-		snprintf(text, size, "response %s %s its target of %s", value,
-		         out->value > out->target ? "is above" : "is within", target);
+		snprintf(out, size, "response %s %s its target of %s", value,
+		         decision->value > decision->target ? "is above" : "is within", target);
 }
 
-static void words_step(struct controller_decision *out)
+void controller_why(const struct controller_decision *decision, char *out, size_t size)
 {
 	char cause[112], capacity[UNITS_TEXT_MAX], level[UNITS_TEXT_MAX];
 
-	words_cause(out, cause, sizeof(cause));
-	words_rate(capacity, sizeof(capacity), out->capacity_pps);
-	words_rate(level, sizeof(level), out->level_pps);
-	if (out->fault_begins || out->faulty)
-		snprintf(out->why, sizeof(out->why),
-		         "no reply for %.1f s while requests arrive: capacity %s until it answers", out->value,
-		         capacity);
-	else if (out->fault_ends)
-		snprintf(out->why, sizeof(out->why), "it answers again: capacity %s, and slowly more", capacity);
-	else
-		snprintf(out->why, sizeof(out->why), "%s: capacity %s, level %s, %zu above it", cause, capacity, level,
-		         out->users_above);
+	words_rate(capacity, sizeof(capacity), decision->capacity_pps);
+	words_rate(level, sizeof(level), decision->level_pps);
+	if (strcmp(decision->signal, "stale") == 0) {
+		snprintf(out, size, "no fresh measurements for %.1f s: %s", decision->value,
+		         decision->value > decision->target ? "the static limits count" : "held");
+		return;
+	}
+	if (decision->fault_begins || decision->faulty) {
+		snprintf(out, size, "no reply for %.1f s while requests arrive: capacity %s until it answers",
+		         decision->value, capacity);
+		return;
+	}
+	if (decision->fault_ends) {
+		snprintf(out, size, "it answers again: capacity %s, and slowly more", capacity);
+		return;
+	}
+	words_cause(decision, cause, sizeof(cause));
+	snprintf(out, size, "%s: capacity %s, level %s, %zu above it", cause, capacity, level, decision->users_above);
 }
 
 /* The step ------------------------------------------------------------------------------------------------------- */
@@ -342,8 +348,6 @@ static void hold(struct controller *controller, double elapsed_s, struct control
 	out->signal = "stale";
 	out->value = controller->stale_s;
 	out->target = STALE_LET_GO_S;
-	snprintf(out->why, sizeof(out->why), "no fresh measurements for %.1f s: %s", controller->stale_s,
-	         controller->stale_s > STALE_LET_GO_S ? "the static limits count" : "held");
 }
 
 static double capacity_in_force(const struct controller *controller, const struct capacity_limits *limits)
@@ -432,5 +436,4 @@ void controller_step(struct controller *controller, const struct controller_boun
 	level_step(controller, bounds, users, count, rest_of(&sample, users, count, rest_pps), sample.elapsed_s, out);
 	out->capacity_pps = capacity_in_force(controller, &limits);
 	tell(controller, sample.offered_pps, out->overloaded, out);
-	words_step(out);
 }

@@ -65,8 +65,12 @@ struct controller_decision {
 	double value, target; /* NAN: there is none */
 	/* What has been learnt, for `status`; NAN: nothing yet (of a rate, 0). */
 	double best_response_s, target_response_s, proven_pps;
-	char why[256]; /* in words, in any case */
 };
+
+/* The decision in words, cut to `size` (CONTROLLER_WHY_MAX is enough). Apart from the step, which comes a thousand
+ * times more often than anybody asks. */
+#define CONTROLLER_WHY_MAX 256
+void controller_why(const struct controller_decision *decision, char *out, size_t size);
 
 /* Private to controller.c but for its size. */
 struct controller {

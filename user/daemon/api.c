@@ -80,7 +80,10 @@ static void set_wishes(json_t *document, const struct daemon *daemon, unsigned n
 	struct adaptive_service service = {.level = INFINITY, .capacity = INFINITY};
 	bool on = adaptive_service(daemon->adaptive, number, &service);
 	const struct controller_decision *last = service.last;
+	char why[CONTROLLER_WHY_MAX] = "";
 
+	if (last)
+		controller_why(last, why, sizeof(why));
 	json_object_set_new(document, "wished_level_packets_per_second",
 	                    service.bytes ? json_null() : finite_number(service.level));
 	json_object_set_new(document, "wished_level_bytes_per_second",
@@ -98,7 +101,7 @@ static void set_wishes(json_t *document, const struct daemon *daemon, unsigned n
 	                               "best_response_milliseconds", finite_number(last->best_response_s * 1e3),
 	                               "target_response_milliseconds", finite_number(last->target_response_s * 1e3),
 	                               "users_above", (json_int_t)last->users_above, "level_changes",
-	                               (json_int_t)service.level_changes, "why", last->why)
+	                               (json_int_t)service.level_changes, "why", why)
 			   : json_null());
 }
 
