@@ -27,7 +27,7 @@
 #define TENURED_MARGIN  1.5 /* above the heaviest tenured demand: it was measured, and varies */
 #define FEW_SHARE       0.2 /* of the users are few, */
 #define FEW_EXCESS      0.5 /* where so much of the capacity is what they ask for above the level */
-#define LEVEL_HOLD_S    7.0 /* a level outlasts so long a pause of what made it necessary */
+#define LEVEL_HOLD_S    6.0 /* a level outlasts so long a pause of what made it necessary */
 #define LEVEL_EASES_S   1.0 /* within that time it comes to be felt by nobody, */
 #define EASED_MARGIN    1.5 /* as far above what the heaviest asks for */
 #define LEVEL_NOISE     0.5

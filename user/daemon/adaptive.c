@@ -18,6 +18,7 @@
 #define JUMP           1.5  /* times what the last pass saw: look at once */
 #define JUMP_LEAST     50   /* a second; less than that is no flood */
 #define ALIVE_S        1.0
+#define IDLE_STEP_S    0.5 /* a service that nothing comes to is looked at so often */
 #define PACE_WEIGHT    0.1
 #define LONGEST_KEPT_S 10
 
@@ -34,6 +35,7 @@ struct adapted {
 	struct controller controller;
 	struct controller_decision last;
 	bool decided;
+	double stepped_s; /* when that was */
 	struct written level, capacity;
 	double told_level, told_capacity; /* by events; INFINITY: none */
 	uint64_t level_changes;
@@ -166,16 +168,18 @@ void adaptive_follow(struct adaptive *adaptive)
 
 /* One service, one tick ------------------------------------------------------------------------------------------- */
 
+/* Of a service that was idle until this tick they are of this tick as well, however long ago they were last read. */
 static struct controller_signals signals_of(const struct adaptive *adaptive, const struct adapted *service,
-                                            double now_s, bool fresh)
+                                            const struct observed_traffic *traffic, double now_s, bool fresh)
 {
-	struct observed_traffic traffic = observer_traffic(adaptive->daemon->observer, service->number);
 	struct controller_signals signals = {0};
 
 	signals_read(adaptive->daemon->signals, service->number, now_s, &signals);
-	signals.fresh &= fresh && traffic.elapsed_s > 0;
-	signals.offered_pps = traffic.offered;
-	signals.admitted_pps = traffic.admitted;
+	signals.fresh &= fresh && traffic->elapsed_s > 0;
+	if (traffic->offered > 0)
+		signals.elapsed_s = traffic->elapsed_s;
+	signals.offered_pps = traffic->offered;
+	signals.admitted_pps = traffic->admitted;
 	return signals;
 }
 
@@ -272,14 +276,25 @@ static bool wants_a_closer_look(const struct adapted *service, double offered, d
 	       (offered > JUMP * known && offered > known + JUMP_LEAST);
 }
 
+/* Nothing comes, nothing is felt, nobody waits for a reply: whatever its controller would decide, it has. */
+static bool is_idle(const struct adapted *service, const struct observed_traffic *traffic, double now_s)
+{
+	return service->decided && traffic->elapsed_s > 0 && traffic->offered <= 0 && !service->last.overloaded &&
+	       service->controller.silence_s <= 0 && now_s - service->stepped_s < IDLE_STEP_S;
+}
+
 /* Returns whether it wants a closer look at its users. */
 static bool service_tick(struct adaptive *adaptive, struct adapted *service, double now_s, bool fresh)
 {
-	struct controller_signals signals = signals_of(adaptive, service, now_s, fresh);
+	struct observed_traffic traffic = observer_traffic(adaptive->daemon->observer, service->number);
 	struct error err;
 	double rest, known;
 	size_t count;
 
+	if (fresh && is_idle(service, &traffic, now_s))
+		return false;
+	service->stepped_s = now_s;
+	struct controller_signals signals = signals_of(adaptive, service, &traffic, now_s, fresh);
 	struct demand *users = observer_demands(adaptive->daemon->observer, service->number, &count, &rest);
 	known = rest;
 	for (size_t i = 0; i < count; i++)
