@@ -29,5 +29,6 @@ SANITIZE := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-fr
 
 CFLAGS ?= -O2 -g
 override CFLAGS += -std=gnu11 -D_GNU_SOURCE $(WARNINGS) $(SANITIZE) -MMD -MP
-LIBRARIES := libbpf libevent jansson yaml-0.1 libcurl sqlite3 libsystemd libmnl zlib ncursesw
-CPPFLAGS += -Iuser -Iinclude -I. -isystem $O
+LIBRARIES := libbpf libevent jansson yaml-0.1 libcurl sqlite3 libsystemd libmnl zlib ncursesw libseccomp libcap-ng libacl
+# A build that counts writes its counts when it ends, and needs a place for them.
+CPPFLAGS += -Iuser -Iinclude -I. -isystem $O $(if $(COVERAGE),-DCOVERAGE_DIRECTORY='"$(abspath $O)"')

@@ -98,6 +98,11 @@ near() {
 		{ echo "$1 is not within $3 % of $2" >&2; return 1; }
 }
 
+# loading TRACE: the calls in it of the process that loads programs, in the order by which strace counts them.
+loading() {
+	grep "^$(awk '/BPF_PROG_LOAD/ {print $1; exit}' "$1") " "$1" | grep -v ' resumed>'
+}
+
 # until_true SECONDS COMMAND...: waits until it succeeds. How long a machine takes that is busy with other work is nobody's
 # fault: a minute is for what takes a second.
 until_true() {

@@ -238,7 +238,7 @@ end() {
 
 # call PATTERN: the number of the first bpf call that matches, in an undisturbed start.
 call() {
-	grep -nE "$1" "$DIR/trace" | head -n 1 | cut -d: -f1
+	loading "$DIR/trace" | grep -nE "$1" | head -n 1 | cut -d: -f1
 }
 
 feature() {

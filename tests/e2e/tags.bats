@@ -233,8 +233,9 @@ socket_links() {
 
 @test "each of their calls refused at a start: it runs without, says so, and leaves none of them" {
 	local call refused=0
-	under_strace -o "$DIR/trace"
+	under_strace -o "$DIR/traces"
 	end
+	loading "$DIR/traces" >"$DIR/trace"
 	while read -r call; do
 		echo "refused: $(sed -n "${call}p" "$DIR/trace")"
 		under_strace -o /dev/null -e "inject=bpf:error=EPERM:when=$call..$((call + 1))" # libbpf loads again

@@ -102,7 +102,8 @@ attached() {
 	assert_equal "$(inside systemctl is-enabled spillway.service || true)" disabled
 	is ActiveState inactive
 	inside getent group spillway
-	assert_equal "$(inside stat -c '%a %U:%G' /run/spillway)" "750 root:spillway"
+	assert_equal "$(inside stat -c '%a %U:%G' /run/spillway)" "755 spillway:spillway"
+	inside getent group spillway-viewers
 	run -0 inside systemd-analyze verify spillway.service
 	assert_output ""
 	run -0 inside spillway check /etc/spillway/spillway.yaml
@@ -133,12 +134,18 @@ attached() {
 	assert_equal "$(jq -r '.interfaces[0] | "\(.name) \(.mode)"' "$DIR/status")" "edge0 native"
 	packets
 	assert_equal "$(received)" 100
-	# CAP_NET_ADMIN (12), CAP_PERFMON (38), CAP_BPF (39), and no others, ever.
-	run -0 inside grep -E '^(Cap(Eff|Bnd)|NoNewPrivs|Seccomp):' "/proc/$(show MainPID)/status"
-	assert_line --regexp 'CapEff:.*000000c000001000'
-	assert_line --regexp 'CapBnd:.*000000c000001000'
+	# What listens has none, and is the user spillway; the broker has CAP_NET_ADMIN (12), CAP_PERFMON (38), CAP_BPF (39).
+	run -0 inside grep -E '^(Cap(Eff|Prm|Bnd)|NoNewPrivs|Seccomp|Uid):' "/proc/$(show MainPID)/status"
+	assert_line --regexp 'CapEff:.*0000000000000000'
+	assert_line --regexp 'CapPrm:.*0000000000000000'
+	assert_line --regexp 'CapBnd:.*0000000000000000'
 	assert_line --regexp 'NoNewPrivs:.*1'
 	assert_line --regexp 'Seccomp:.*2'
+	assert_line --regexp "^Uid:	$(inside id -u spillway)	"
+	run -0 inside grep -E '^Cap(Eff|Bnd):' "/proc/$(jq .processes.broker "$DIR/status")/status"
+	assert_line --regexp 'CapEff:.*000000c000001000'
+	assert_line --regexp 'CapBnd:.*0000000000000000'
+	assert_equal "$(jq -c '[.protections[] | select(.name != "landlock") | .on] | all' "$DIR/status")" true
 }
 
 # features FILE: which are on. The history is one process's at a time.
@@ -160,7 +167,7 @@ features() {
 }
 
 @test "the group may control it, others may not" {
-	assert_equal "$(inside stat -c '%a %U:%G' /run/spillway/spillway.sock)" "660 root:spillway"
+	assert_equal "$(inside stat -c '%a %U:%G' /run/spillway/spillway.sock)" "660 spillway:spillway"
 	local group
 	group=$(inside getent group spillway | cut -d: -f3)
 	run -0 inside setpriv --reuid=65534 --regid=65534 --groups="$group" spillway status

@@ -262,9 +262,9 @@ static void stored_read(struct stored *stored)
 	memcpy(stored->overflows, dp->overflows, dp->sets * sizeof(*dp->overflows));
 	memcpy(stored->capacities, dp->state->capacities, sizeof(stored->capacities));
 	for (__u32 set = 0; set < dp->sets; set++)
-		assert_int_equal(
-			bpf_map_lookup_elem(bpf_map__fd(dp->skeleton->maps.meter_gauges), &set, &stored->gauges[set]),
-			0);
+		assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(dp->keeper->skeleton->maps.meter_gauges), &set,
+		                                     &stored->gauges[set]),
+		                 0);
 }
 
 static void stored_write(const struct stored *stored)
@@ -276,7 +276,7 @@ static void stored_write(const struct stored *stored)
 	memcpy(dp->overflows, stored->overflows, dp->sets * sizeof(*dp->overflows));
 	memcpy(dp->state->capacities, stored->capacities, sizeof(stored->capacities));
 	for (__u32 set = 0; set < dp->sets; set++)
-		assert_int_equal(bpf_map_update_elem(bpf_map__fd(dp->skeleton->maps.meter_gauges), &set,
+		assert_int_equal(bpf_map_update_elem(bpf_map__fd(dp->keeper->skeleton->maps.meter_gauges), &set,
 		                                     &stored->gauges[set], BPF_ANY),
 		                 0);
 }
@@ -371,7 +371,7 @@ static bool set_is_full(unsigned number, uint64_t now)
 	struct set_gauges gauges = {0};
 	unsigned running = 0;
 
-	bpf_map_lookup_elem(bpf_map__fd(world.datapath->skeleton->maps.meter_gauges), &number, &gauges);
+	bpf_map_lookup_elem(bpf_map__fd(world.datapath->keeper->skeleton->maps.meter_gauges), &number, &gauges);
 	for (unsigned cell = 0; cell < SET_CELLS; cell++) {
 		__s64 ahead = (__s64)(set->states[cell] - (now << STATE_TAT_SHIFT)) >> STATE_TAT_SHIFT;
 		__s64 kept = (set->states[cell] & STATE_PACKETS_MASK) >= KEPT_PACKETS ? (__s64)KEPT_NS : 0;

@@ -259,7 +259,8 @@ static void send_out(const unsigned char *frame, size_t length)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = frame, .data_size_in = (__u32)length, .repeat = 1);
 
-	int failure = bpf_prog_test_run_opts(bpf_program__fd(world.datapath->responder.skeleton->progs.response), &run);
+	int failure = bpf_prog_test_run_opts(
+		bpf_program__fd(world.datapath->keeper->responder.skeleton->progs.response), &run);
 	if (failure < 0)
 		fail_msg("test run of %zu bytes: %s", length, strerror(-failure));
 	assert_int_equal((int)run.retval, -1); /* TC_ACT_UNSPEC: it goes its way */
@@ -564,9 +565,9 @@ static void test_policy_is_followed(void **state)
 	world_apply(&world, "mode: enforce\nservices:\n"
 	                    "  - {name: web, protocol: tcp, ports: [80, 8080], replies: false}\n");
 	assert_int_equal(world.datapath->features, 0);
-	assert_null(world.datapath->responder.skeleton);
+	assert_null(world.datapath->keeper->responder.skeleton);
 	world_apply(&world, SERVICES);
-	assert_non_null(world.datapath->responder.skeleton);
+	assert_non_null(world.datapath->keeper->responder.skeleton);
 	/* Another service under the same number begins with nothing. */
 	assert_int_equal(counts_of("dns")->requests, 0);
 }

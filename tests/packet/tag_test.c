@@ -121,7 +121,7 @@ static unsigned run(const char *words, unsigned repeat)
 
 static unsigned tags_count(void)
 {
-	int map = bpf_map__fd(world.datapath->skeleton->maps.tags);
+	int map = bpf_map__fd(world.datapath->keeper->skeleton->maps.tags);
 	struct tag_key key, *last = NULL;
 	unsigned count = 0;
 

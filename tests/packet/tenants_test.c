@@ -245,7 +245,7 @@ static size_t tenants_room(__u32 slot)
 	struct bpf_map_info map = {0};
 	__u32 id, size = sizeof(map);
 
-	if (bpf_map_lookup_elem(bpf_map__fd(world.datapath->skeleton->maps.tenants), &slot, &id) < 0)
+	if (bpf_map_lookup_elem(bpf_map__fd(world.datapath->keeper->skeleton->maps.tenants), &slot, &id) < 0)
 		return 0;
 	_cleanup_close_ int fd = bpf_map_get_fd_by_id(id);
 	assert_int_equal(bpf_obj_get_info_by_fd(fd, &map, &size), 0);

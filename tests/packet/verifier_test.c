@@ -66,9 +66,9 @@ static void load(uint32_t features)
 	char words[128];
 
 	name_features(features, words);
-	if (program_load(world.datapath, features, &err) < 0)
+	if (program_load(world.datapath->keeper, features, &err) < 0)
 		fail_msg("%s: %s", words, err.text);
-	weigh(world.datapath->skeleton->progs.spillway, words);
+	weigh(world.datapath->keeper->skeleton->progs.spillway, words);
 }
 
 static void test_no_feature(void **state)
@@ -120,18 +120,18 @@ static void test_programs_beside(void **state)
 	(void)state;
 	world_apply(&world, EVERY_KIND);
 	const struct datapath *dp = world.datapath;
-	const struct drops_bpf *drops = dp->drops.skeleton;
-	const struct tag_bpf *tags = dp->tags.skeleton;
+	const struct drops_bpf *drops = dp->keeper->drops.skeleton;
+	const struct tag_bpf *tags = dp->keeper->tags.skeleton;
 
 	assert_int_equal(dp->features & (FEATURE_TAGS | FEATURE_TENANTS | FEATURE_RESPONSE),
 	                 FEATURE_TAGS | FEATURE_TENANTS | FEATURE_RESPONSE);
-	assert_non_null(dp->responder.skeleton);
-	weigh(dp->responder.skeleton->progs.response, "");
-	assert_beside(tags, tags ? tags->progs.tag_set : NULL, "tag_set", dp->tags.why.text);
-	assert_beside(tags, tags ? tags->progs.tag_end : NULL, "tag_end", dp->tags.why.text);
-	assert_beside(drops, drops ? drops->progs.drop_seen : NULL, "drop_seen", dp->drops.why[DROP_SEEN].text);
-	assert_beside(dp->drops.links[DROP_LISTENER], drops ? drops->progs.listener_asked : NULL, "listener_asked",
-	              dp->drops.why[DROP_LISTENER].text);
+	assert_non_null(dp->keeper->responder.skeleton);
+	weigh(dp->keeper->responder.skeleton->progs.response, "");
+	assert_beside(tags, tags ? tags->progs.tag_set : NULL, "tag_set", dp->keeper->tags.why.text);
+	assert_beside(tags, tags ? tags->progs.tag_end : NULL, "tag_end", dp->keeper->tags.why.text);
+	assert_beside(drops, drops ? drops->progs.drop_seen : NULL, "drop_seen", dp->keeper->drops.why[DROP_SEEN].text);
+	assert_beside(dp->keeper->drops.links[DROP_LISTENER], drops ? drops->progs.listener_asked : NULL,
+	              "listener_asked", dp->keeper->drops.why[DROP_LISTENER].text);
 }
 
 static int begin(void **state)

@@ -67,7 +67,7 @@ unsigned world_run(struct world *world, const unsigned char *frame, size_t lengt
 {
 	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = frame, .data_size_in = (__u32)length, .repeat = (int)repeat);
 
-	int failure = bpf_prog_test_run_opts(bpf_program__fd(world->datapath->skeleton->progs.spillway), &run);
+	int failure = bpf_prog_test_run_opts(bpf_program__fd(world->datapath->keeper->skeleton->progs.spillway), &run);
 	if (failure < 0)
 		fail("test run of %zu bytes: %s", length, strerror(-failure));
 	return run.retval;
@@ -104,8 +104,8 @@ void world_forget(struct world *world)
 
 void world_reset(struct world *world)
 {
-	clear_percpu(world->datapath->skeleton->maps.tallies);
-	clear_percpu(world->datapath->skeleton->maps.malformations);
+	clear_percpu(world->datapath->keeper->skeleton->maps.tallies);
+	clear_percpu(world->datapath->keeper->skeleton->maps.malformations);
 	world_forget(world);
 }
 

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -28,7 +29,8 @@ struct file_reading {
 	struct config *config;
 	struct service_places *places;
 	const char *directory; /* of the file; NULL: the working directory */
-	int failure;           /* -ENOMEM, or 0 */
+	const struct config_opener *opener;
+	int failure; /* -ENOMEM, or 0 */
 };
 
 static void file_reading_release(struct file_reading *file)
@@ -251,6 +253,40 @@ static void read_tags(struct reading *reading, const yaml_node_t *node, void *ta
 	schema_read(reading, node, &schema, &file->config->tags);
 }
 
+static void read_group(struct reading *reading, const yaml_node_t *node, char out[CONFIG_GROUP_MAX])
+{
+	static const char expected[] = "the name of a group of this host, or its number";
+	const char *text = schema_read_text(reading, node, expected);
+
+	if (!text)
+		return;
+	if (!*text || strlen(text) >= CONFIG_GROUP_MAX || strpbrk(text, ": \t\n"))
+		faults_add(reading->faults, mark_of(node), "found '%.60s', expected %s", text, expected);
+	else
+		snprintf(out, CONFIG_GROUP_MAX, "%s", text);
+}
+
+static void read_control_group(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	struct config_control *control = target;
+	read_group(reading, node, control->group);
+}
+
+static void read_control_viewers(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	struct config_control *control = target;
+	read_group(reading, node, control->viewers);
+}
+
+static void read_control(struct reading *reading, const yaml_node_t *node, void *target)
+{
+	static const struct schema_key keys[] = {
+		{"group", read_control_group, false}, {"viewers", read_control_viewers, false}, {0}};
+	static const struct schema schema = {"control", keys};
+	struct file_reading *file = target;
+	schema_read(reading, node, &schema, &file->config->control);
+}
+
 static void read_allow(struct reading *reading, const yaml_node_t *node, void *target)
 {
 	struct file_reading *file = target;
@@ -340,6 +376,7 @@ static const struct schema_key file_keys[] = {
 	{"interfaces", read_interfaces, false},
 	{"mode", read_mode, false},
 	{"listen", read_listen, false},
+	{"control", read_control, false},
 	{"services", read_services, false},
 	{"malformed", read_malformed, false},
 	{"allow_generic", read_allow_generic, false},
@@ -404,7 +441,7 @@ static int read_document(yaml_parser_t *parser, const char *text, size_t size, s
                          struct file_reading *file)
 {
 	_cleanup_(yaml_document_delete) yaml_document_t document = {0};
-	struct reading reading = {&document, faults, file ? file->directory : NULL};
+	struct reading reading = {&document, faults, file ? file->directory : NULL, file ? file->opener : NULL};
 
 	if (!yaml_parser_load(parser, &document))
 		return fault_syntax(faults, parser, text, size);
@@ -454,10 +491,21 @@ static int fault_whole(struct config_faults *faults, int code, const char *why)
 	return code;
 }
 
-static int parse_in(const char *directory, const char *text, size_t size, struct config **out,
-                    struct config_faults *faults)
+/* Files are opened by this process itself. */
+static int open_here(void *argument, const char *path)
 {
-	_cleanup_(file_reading_release) struct file_reading file = {.directory = directory};
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	(void)argument;
+
+	return fd < 0 ? -errno : fd;
+}
+
+static const struct config_opener here = {open_here, NULL};
+
+static int parse_in(const struct config_opener *opener, const char *directory, const char *text, size_t size,
+                    struct config **out, struct config_faults *faults)
+{
+	_cleanup_(file_reading_release) struct file_reading file = {.directory = directory, .opener = opener};
 	_cleanup_(yaml_parser_delete) yaml_parser_t parser = {0};
 
 	faults->count = 0;
@@ -481,7 +529,7 @@ static int parse_in(const char *directory, const char *text, size_t size, struct
 
 int config_parse(const char *text, size_t size, struct config **out, struct config_faults *faults)
 {
-	return parse_in(NULL, text, size, out, faults);
+	return parse_in(&here, NULL, text, size, out, faults);
 }
 
 static int fault_errno(struct config_faults *faults, int code)
@@ -492,13 +540,20 @@ static int fault_errno(struct config_faults *faults, int code)
 
 int config_load(const char *path, struct config **out, struct config_faults *faults)
 {
-	_cleanup_fclose_ FILE *stream = fopen(path, "re");
+	return config_load_by(&here, path, out, faults);
+}
+
+int config_load_by(const struct config_opener *opener, const char *path, struct config **out,
+                   struct config_faults *faults)
+{
+	int fd = opener->open(opener->argument, path);
+	_cleanup_fclose_ FILE *stream = fd < 0 ? NULL : fdopen(fd, "r");
 	_cleanup_free_ char *text = NULL;
 	char directory[PATH_MAX] = "";
 	const char *slash = strrchr(path, '/');
 
 	if (!stream)
-		return fault_errno(faults, -errno);
+		return fault_errno(faults, fd < 0 ? fd : -ENOMEM);
 	text = malloc(CONFIG_FILE_MAX + 1);
 	if (!text)
 		return fault_errno(faults, -ENOMEM);
@@ -508,5 +563,5 @@ int config_load(const char *path, struct config **out, struct config_faults *fau
 		return fault_errno(faults, errno ? -errno : -EIO);
 	if (slash) /* it has been opened: it is no longer than that */
 		snprintf(directory, sizeof(directory), "%.*s", slash > path ? (int)(slash - path) : 1, path);
-	return parse_in(slash ? directory : NULL, text, size, out, faults);
+	return parse_in(opener, slash ? directory : NULL, text, size, out, faults);
 }

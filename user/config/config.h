@@ -162,6 +162,13 @@ struct config_tags {
 	size_t uids_count;
 };
 
+/* Who may use the control socket beside root: groups of this host, by name or number; empty: see daemon/peers.h. */
+#define CONFIG_GROUP_MAX 64
+struct config_control {
+	char group[CONFIG_GROUP_MAX];   /* may change */
+	char viewers[CONFIG_GROUP_MAX]; /* may only read */
+};
+
 #define CONFIG_HISTORY_PATH_MAX      1024
 #define CONFIG_HISTORY_PATH_DEFAULT  "/var/lib/spillway/history.db"
 #define CONFIG_HISTORY_BYTES_DEFAULT (1ULL << 30)
@@ -181,6 +188,7 @@ struct config {
 	enum config_malformed malformed; /* what becomes of packets that cannot be parsed */
 	bool allow_generic;              /* attach in generic mode where the driver has no native one */
 	struct config_listen listen;
+	struct config_control control;
 	struct config_tags tags;
 	struct config_hotspots hotspots;
 	uint64_t table_users;   /* users that may be active at once */
@@ -211,11 +219,21 @@ struct config_faults {
 	size_t count;
 };
 
+/* How files are opened for reading: returns a descriptor, or -errno. -EXDEV: it lies where none may be opened. */
+struct config_opener {
+	int (*open)(void *argument, const char *path);
+	void *argument;
+};
+
 /* Reads and validates the file at `path`. Returns 0 with `*out` owned by the caller (config_free); or -EINVAL with
  * every fault in `*faults`; or another negative errno where the file could not be read, `*faults` then holding that one
  * cause.
  * `*out` is left alone on failure. */
 int config_load(const char *path, struct config **out, struct config_faults *faults);
+
+/* The same for a file, and those that it names, which somebody else opens. */
+int config_load_by(const struct config_opener *opener, const char *path, struct config **out,
+                   struct config_faults *faults);
 
 /* The same for `size` bytes at `text`, which need not end in a zero. */
 int config_parse(const char *text, size_t size, struct config **out, struct config_faults *faults);

@@ -12,6 +12,7 @@ struct reading {
 	yaml_document_t *document;
 	struct config_faults *faults;
 	const char *directory; /* that file names are relative to; NULL: the working directory */
+	const struct config_opener *opener;
 };
 
 /* A key of a mapping. Without `read` it is known but belongs to a later version. */

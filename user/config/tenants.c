@@ -139,10 +139,13 @@ static void read_prefixes_file(struct reading *reading, const yaml_node_t *node,
 	bool relative = name[0] != '/' && reading->directory;
 	int length =
 		snprintf(path, sizeof(path), "%s%s%s", relative ? reading->directory : "", relative ? "/" : "", name);
-	_cleanup_fclose_ FILE *stream = length < (int)sizeof(path) ? fopen(path, "re") : NULL;
+	int fd = length < (int)sizeof(path) ? reading->opener->open(reading->opener->argument, path) : -ENAMETOOLONG;
+	_cleanup_fclose_ FILE *stream = fd < 0 ? NULL : fdopen(fd, "r");
 	if (!stream) {
 		faults_add(reading->faults, place.mark, "%.120s: %s", name,
-		           strerror(length < (int)sizeof(path) ? errno : ENAMETOOLONG));
+		           fd == -EXDEV ? "outside the configuration's own directory, where the daemon may not read: "
+		                          "put it there"
+		                        : strerror(fd < 0 ? -fd : ENOMEM));
 		return;
 	}
 	read_lines(reading, stream, &place, target);

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/times.h"
@@ -16,6 +17,7 @@
 #include "daemon/recorder.h"
 #include "datapath/image.h"
 #include "observe/sums.h"
+#include "privilege/broker.h"
 
 int api_service_number(const struct daemon *daemon, const char *name)
 {
@@ -237,6 +239,19 @@ static json_t *features_document(const struct daemon *daemon)
 	return features;
 }
 
+/* What stands between the daemon and the host. */
+static json_t *protections_document(const struct daemon *daemon)
+{
+	json_t *document = json_array();
+
+	for (int which = 0; which < PROTECTIONS; which++) {
+		const struct protection_state *state = &daemon->protections.states[which];
+		json_array_append_new(document,
+		                      feature(protection_names[which], state->on, state->text.text, state->text.text));
+	}
+	return document;
+}
+
 /* Ratios from 0 to 1 by resource; null where the host does not say. */
 static json_t *pressure_document(const struct daemon *daemon)
 {
@@ -274,6 +289,10 @@ json_t *api_status(struct daemon *daemon, struct error *err)
 	                             "uptime_seconds", uptime_s);
 	json_object_set_new(document, "interfaces", interfaces_document(daemon));
 	json_object_set_new(document, "features", features_document(daemon));
+	json_object_set_new(document, "protections", protections_document(daemon));
+	json_object_set_new(
+		document, "processes",
+		json_pack("{s:i,s:i}", "daemon", (int)getpid(), "broker", (int)broker_process(daemon->broker)));
 	json_object_set_new(document, "table",
 	                    json_pack("{s:I,s:I,s:I,s:I,s:I}", "cells", (json_int_t)table.cells, "used",
 	                              (json_int_t)table.used, "newcomers", (json_int_t)table.newcomers, "overflowed",

@@ -7,6 +7,7 @@
 #include <malloc.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
@@ -17,12 +18,14 @@
 #include "daemon/hotspots.h"
 #include "daemon/interfaces.h"
 #include "daemon/lists.h"
+#include "daemon/peers.h"
 #include "daemon/recorder.h"
 #include "daemon/server.h"
 #include "daemon/silences.h"
 #include "daemon/telling.h"
 #include "datapath/image.h"
 #include "datapath/lists.h"
+#include "privilege/broker.h"
 
 double daemon_clock_s(void)
 {
@@ -40,16 +43,27 @@ const struct config_service *daemon_service(const struct daemon *daemon, const c
 	return NULL;
 }
 
-/* Reads the file and lays the command line over it. */
-static int read_config(const struct daemon_options *options, struct config **out, struct error *err)
+/* The configuration's files are opened by who may. */
+static int open_config(void *argument, const char *path)
 {
+	struct daemon *daemon = argument;
+	bool own = strcmp(path, daemon->options.config_path) == 0;
+
+	return broker_open(daemon->broker, own ? NULL : path);
+}
+
+/* Reads the file and lays the command line over it. */
+static int read_config(struct daemon *daemon, struct config **out, struct error *err)
+{
+	const struct daemon_options *options = &daemon->options;
+	const struct config_opener opener = {open_config, daemon};
 	static const char nothing[] = "services: []\n";
 	struct config_faults *faults _cleanup_free_ = calloc(1, sizeof(*faults));
 	struct config *config;
 	if (!faults)
 		return error_set(err, -ENOMEM, "configuration: no memory");
 
-	int failure = options->config_path ? config_load(options->config_path, &config, faults)
+	int failure = options->config_path ? config_load_by(&opener, options->config_path, &config, faults)
 	                                   : config_parse(nothing, sizeof(nothing) - 1, &config, faults);
 	if (failure) {
 		size_t written = 0;
@@ -152,17 +166,48 @@ static void warn_of_generic(const struct daemon *daemon)
 			            links[i].name);
 }
 
+/* The directory of the history, as far as one is kept. */
+static void history_directory(const struct config *config, char out[CONFIG_HISTORY_PATH_MAX])
+{
+	const char *path = config->history.path;
+
+	out[0] = '\0';
+	if (config->history.on)
+		snprintf(out, CONFIG_HISTORY_PATH_MAX, "%.*s", (int)(strrchr(path, '/') - path), path);
+}
+
+/* Where it may write was settled when it started. */
+static int check_history(const struct daemon *daemon, const struct config *config, struct error *err)
+{
+	char wanted[CONFIG_HISTORY_PATH_MAX];
+
+	history_directory(config, wanted);
+	if (!wanted[0] || strcmp(wanted, daemon->history_directory) == 0 ||
+	    !daemon->protections.states[PROTECTION_FILES].on)
+		return 0;
+	return error_set(err, -EXDEV,
+	                 "history: path: %s: this daemon may write %s%s and nothing else, as it was started: start it "
+	                 "again ('spillway run --takeover')",
+	                 config->history.path, daemon->history_directory[0] ? "in " : "no history",
+	                 daemon->history_directory);
+}
+
 static int reload(struct daemon *daemon, struct error *err)
 {
 	struct evhttp_bound_socket *web = NULL;
+	struct peers peers;
 	struct config *config;
 	struct error again;
 
-	int failure = read_config(&daemon->options, &config, err);
+	int failure = read_config(daemon, &config, err);
 	if (failure)
 		return failure;
 	datapath_allow_generic(daemon->datapath, config->allow_generic);
-	failure = server_open(daemon->server, &config->listen, &web, err);
+	failure = check_history(daemon, config, err);
+	if (!failure)
+		failure = peers_find(daemon->broker, &config->control, &peers, err);
+	if (!failure)
+		failure = server_open(daemon->server, &config->listen, &web, err);
 	if (!failure)
 		failure = attach_all(daemon, config, err);
 	if (!failure)
@@ -180,6 +225,7 @@ static int reload(struct daemon *daemon, struct error *err)
 		return failure;
 	}
 	server_settle(daemon->server, &config->listen, web);
+	server_admit(daemon->server, &peers);
 	if (config->table_users != daemon->config->table_users)
 		log_warning("table.users: the table keeps its size while it is pinned: 'spillway unload' and 'run' "
 		            "change it");
@@ -351,7 +397,8 @@ static int take_datapath(struct daemon *daemon, const struct datapath_options *o
 
 static int open_datapath(struct daemon *daemon, struct error *err)
 {
-	struct datapath_options options = {.pins = daemon->options.pins,
+	struct datapath_options options = {.keeper = broker_keeper(daemon->broker),
+	                                   .pins = daemon->options.pins,
 	                                   .table_users = daemon->config->table_users,
 	                                   .list_entries = daemon->config->lists.entries_most,
 	                                   .features = image_features(daemon->config),
@@ -428,6 +475,48 @@ static int catch_signals(struct daemon *daemon, struct error *err)
 	return 0;
 }
 
+static void on_broker_gone(evutil_socket_t fd, short what, void *argument)
+{
+	struct daemon *daemon = argument;
+	(void)fd, (void)what;
+
+	log_error("the privileged part, process %d, is gone: the kernel goes on by its pins; this daemon ends, to be "
+	          "started "
+	          "again",
+	          (int)broker_process(daemon->broker));
+	daemon->failed = true;
+	daemon_stop(daemon);
+}
+
+static int watch_broker(struct daemon *daemon, struct error *err)
+{
+	daemon->broker_gone =
+		event_new(daemon->loop, broker_descriptor(daemon->broker), EV_READ, on_broker_gone, daemon);
+	if (!daemon->broker_gone || event_add(daemon->broker_gone, NULL) < 0)
+		return error_set(err, -ENOMEM, "privileged part: cannot watch it");
+	return 0;
+}
+
+/* The directory that the socket lies in. */
+static void socket_directory(const char *socket, char out[PATH_MAX])
+{
+	const char *slash = strrchr(socket, '/');
+
+	snprintf(out, PATH_MAX, "%.*s", slash ? (int)(slash - socket) + 1 : 1, slash ? socket : ".");
+}
+
+/* Whatever comes to listen from here on may touch no other file. */
+static void limit_files(struct daemon *daemon)
+{
+	char directory[PATH_MAX];
+	const struct protected_path paths[] = {{.path = directory, .make_sockets = true},
+	                                       {.path = daemon->history_directory, .make_files = true}};
+
+	socket_directory(daemon->options.socket, directory);
+	history_directory(daemon->config, daemon->history_directory);
+	protections_limit_files(&daemon->protections, paths, daemon->history_directory[0] ? 2 : 1);
+}
+
 static int serve(struct daemon *daemon, struct error *err)
 {
 	_cleanup_(server_freep) struct server *server = NULL;
@@ -465,7 +554,7 @@ static int log_events(struct daemon *daemon, struct error *err)
 
 static int start(struct daemon *daemon, bool *kept, struct error *err)
 {
-	int failure = read_config(&daemon->options, &daemon->config, err);
+	int failure = read_config(daemon, &daemon->config, err);
 	if (failure)
 		return failure == -EINVAL ? -EBADMSG : failure;
 	assert(daemon->config);
@@ -478,13 +567,50 @@ static int start(struct daemon *daemon, bool *kept, struct error *err)
 	if (!failure)
 		failure = catch_signals(daemon, err);
 	if (!failure)
+		failure = watch_broker(daemon, err);
+	if (!failure)
 		failure = open_datapath(daemon, err);
 	if (failure) {
 		*kept = daemon->datapath && datapath_adopted(daemon->datapath);
 		return failure;
 	}
+	limit_files(daemon);
 	failure = serve(daemon, err);
 	*kept = !failure || datapath_adopted(daemon->datapath);
+	return failure;
+}
+
+/* A service manager has made it; by hand it may be missing. */
+static void make_socket_directory(const char *directory, const struct identity *identity)
+{
+	if (mkdir(directory, 0755) == 0 && identity->change && chown(directory, identity->uid, identity->gid) < 0)
+		log_warning("%s: cannot be given to user %s: %s", directory, identity->name, strerror(errno));
+}
+
+/* The last that is done as root, but for what the broker does. */
+static int give_up_privileges(struct daemon *daemon, struct error *err)
+{
+	const struct daemon_options *options = &daemon->options;
+	char directory[PATH_MAX];
+	struct identity identity;
+
+	int failure = identity_find(options->user, &identity, err);
+	if (failure)
+		return failure;
+	socket_directory(options->socket, directory);
+	make_socket_directory(directory, &identity);
+	if (!options->user)
+		failure = identity_suit(&identity, directory, err);
+	if (!failure)
+		failure = broker_start(&daemon->broker, options->config_path, options->pins, err);
+	if (failure)
+		return failure;
+	protection_is_on(&daemon->protections, PROTECTION_SPLIT,
+	                 "what needs capabilities is done by process %d, which listens to nobody else",
+	                 (int)broker_process(daemon->broker));
+	failure = protections_drop_rights(&daemon->protections, &identity, err);
+	if (!failure)
+		protections_limit_syscalls(&daemon->protections);
 	return failure;
 }
 
@@ -503,7 +629,9 @@ int daemon_run(const struct daemon_options *options)
 	/* Texts of megabytes are given back when they have been sent: without this, glibc would keep the heap that they
 	 * came from once the first of them has been freed (mallopt(3), the dynamic threshold). */
 	mallopt(M_MMAP_THRESHOLD, 256 << 10);
-	int failure = start(&daemon, &kept, &err);
+	int failure = give_up_privileges(&daemon, &err);
+	if (!failure)
+		failure = start(&daemon, &kept, &err);
 	if (failure)
 		log_error("%s", err.text);
 
@@ -512,14 +640,19 @@ int daemon_run(const struct daemon_options *options)
 	adaptive_free(daemon.adaptive);
 	observer_free(daemon.observer);
 	signals_free(daemon.signals);
-	bool opened = daemon.datapath != NULL;
-	datapath_close(daemon.datapath);
-	if (opened && (!kept || (!failure && daemon.options.detach_on_exit))) {
-		if (datapath_unload(options->pins, &err) < 0)
+	if (!failure && daemon.failed)
+		failure = -EPIPE;
+	if (daemon.datapath && (!kept || (!failure && daemon.options.detach_on_exit))) {
+		if (datapath_remove(daemon.datapath, &err) < 0)
 			log_error("%s", err.text);
 	} else if (!failure) {
 		log_notice("stopped; shedding goes on in the kernel, 'spillway unload' ends it");
 	}
+	datapath_close(daemon.datapath);
+	if (daemon.broker_gone)
+		event_free(daemon.broker_gone);
+	if (daemon.broker)
+		broker_free(daemon.broker);
 	for (size_t i = 0; i < sizeof(daemon.caught) / sizeof(*daemon.caught); i++)
 		if (daemon.caught[i])
 			event_free(daemon.caught[i]);

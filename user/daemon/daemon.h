@@ -11,6 +11,7 @@
 #include "observe/events.h"
 #include "observe/observer.h"
 #include "observe/signals.h"
+#include "privilege/protections.h"
 
 #define DAEMON_OVERRIDES_MAX 256
 
@@ -19,6 +20,7 @@ struct daemon_options {
 	const char *interface;   /* NULL: those of the file */
 	const char *socket;
 	const char *pins;
+	const char *user;    /* whom the daemon becomes; NULL: "spillway" where there is such a user */
 	bool observe;        /* drop nothing, whatever the file says */
 	bool detach_on_exit; /* else shedding goes on without the daemon */
 	/* Asks whoever has the pins to go, once the configuration has been read; NULL: who is there stays. */
@@ -38,6 +40,11 @@ struct override {
 
 struct daemon {
 	struct daemon_options options;
+	struct broker *broker;
+	struct event *broker_gone;
+	struct protections protections;
+	char history_directory[CONFIG_HISTORY_PATH_MAX]; /* where the history may be written; empty: there is none */
+	bool failed;                                     /* it ends for that reason, which has been told */
 	struct config *config;
 	struct datapath *datapath;
 	struct observer *observer;

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <event2/buffer.h>
+#include <event2/bufferevent.h>
 #include <event2/http.h>
 #include <event2/keyvalq_struct.h>
 #include <jansson.h>
@@ -13,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include "base/log.h"
 #include "config/config.h"
 #include "daemon/api.h"
 #include "daemon/connections.h"
@@ -23,6 +25,7 @@
 #include "daemon/metrics.h"
 #include "daemon/minutes.h"
 #include "daemon/page.h"
+#include "daemon/peers.h"
 
 #define REQUEST_BYTES_MAX 65536
 #define HEADER_BYTES_MAX  16384
@@ -49,6 +52,7 @@ struct server {
 	struct door web;                      /* TCP */
 	struct evhttp_bound_socket *listener; /* of `web`; NULL where it is off */
 	struct config_listen listen_on;
+	struct peers peers;
 	struct feed *feed;
 	struct minutes *minutes;
 	char socket[108];
@@ -379,6 +383,35 @@ static const struct route *route_find(const char *path, bool changes)
 	return NULL;
 }
 
+static int request_descriptor(struct evhttp_request *request)
+{
+	return bufferevent_getfd(evhttp_connection_get_bufferevent(evhttp_request_get_connection(request)));
+}
+
+/* Whether whoever asks on the control socket may: answers 403 where not. */
+static bool peer_may(const struct server *server, struct evhttp_request *request, bool changes)
+{
+	const char *group = server->peers.group_name;
+	struct error err;
+	uid_t user;
+	enum peer_right right = peers_right_of(&server->peers, request_descriptor(request), &user);
+
+	if (right >= (changes ? PEER_CHANGES : PEER_READS))
+		return true;
+	if (right == PEER_READS)
+		error_set(&err, 0,
+		          "not permitted: user %d is a viewer, and may only read: root and the group %s may change "
+		          "(control.group)",
+		          (int)user, group);
+	else
+		error_set(&err, 0,
+		          "not permitted: user %d: root and the group %s may ask here, and the viewers' group may read "
+		          "(control.group, control.viewers)",
+		          (int)user, group);
+	http_reply_error(request, 403, &err);
+	return false;
+}
+
 static void on_request(struct evhttp_request *request, void *argument)
 {
 	const struct door *door = argument;
@@ -386,6 +419,8 @@ static void on_request(struct evhttp_request *request, void *argument)
 	const struct route *route = route_find(path, door->changes);
 
 	connections_heard(door->connections, request, route && route->stays);
+	if (door->changes && !peer_may(door->server, request, route && route->changes))
+		return;
 	if (route)
 		route->serve(request, door->server);
 	else if (!page_serve(request, path))
@@ -440,18 +475,11 @@ static int listen_unix(struct server *server, struct error *err)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	const char *path = server->daemon->options.socket;
-	char parent[PATH_MAX];
 
 	if (strlen(path) >= sizeof(address.sun_path))
 		return error_set(err, -ENAMETOOLONG, "socket %s: longer than %zu bytes: name another with --socket",
 		                 path, sizeof(address.sun_path) - 1);
 	memcpy(address.sun_path, path, strlen(path) + 1);
-	snprintf(parent, sizeof(parent), "%s", path);
-	char *slash = strrchr(parent, '/');
-	if (slash && slash != parent) {
-		*slash = '\0';
-		mkdir(parent, 0755);
-	}
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	/* Ours by the lock on the pins, so that a socket that lies here is a dead daemon's; one that answers is not. */
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
@@ -466,8 +494,17 @@ static int listen_unix(struct server *server, struct error *err)
 	int bound = fd < 0 ? -1 : bind(fd, (struct sockaddr *)&address, sizeof(address));
 	umask(mask);
 	if (bound < 0 || listen(fd, LISTEN_BACKLOG) < 0)
-		return error_set(err, -errno, "socket %s: cannot listen: %s: name another with --socket", path,
-		                 strerror(errno));
+		return error_set(err, -errno,
+		                 "socket %s: cannot listen: %s: name another with --socket, in a directory where user "
+		                 "%u may make files",
+		                 path, strerror(errno), geteuid());
+	int failure = peers_find(server->daemon->broker, &server->daemon->config->control, &server->peers, err);
+	if (!failure)
+		failure = peers_admit(&server->peers, path, err);
+	if (failure) {
+		unlink(path);
+		return failure;
+	}
 	if (evhttp_accept_socket(server->control.http, fd) < 0)
 		return error_set(err, -ENOMEM, "socket %s: cannot accept", path);
 	memcpy(server->socket, path, strlen(path) + 1);
@@ -575,6 +612,15 @@ int server_new(struct server **out, struct daemon *daemon, struct error *err)
 	server_settle(server, &daemon->config->listen, opened);
 	*out = TAKE_PTR(server);
 	return 0;
+}
+
+void server_admit(struct server *server, const struct peers *peers)
+{
+	struct error err;
+
+	server->peers = *peers;
+	if (peers_admit(peers, server->socket, &err) < 0)
+		log_error("%s", err.text);
 }
 
 const struct feed *server_feed(const struct server *server)

@@ -23,6 +23,10 @@ int server_open(struct server *server, const struct config_listen *listen_on, st
 void server_settle(struct server *server, const struct config_listen *listen_on, struct evhttp_bound_socket *opened);
 void server_abandon(struct server *server, struct evhttp_bound_socket *opened);
 
+/* Who may use the control socket from now on. */
+struct peers;
+void server_admit(struct server *server, const struct peers *peers);
+
 /* The readers of events on both. */
 const struct feed *server_feed(const struct server *server);
 

@@ -1,135 +1,45 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Loading, adopting and changing the kernel side. Attaching is in link.c. */
+/* What is read and changed through maps; what else there is to do is asked of the keeper. */
 #include "datapath/datapath.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <linux/bpf.h>
 #include <linux/if_ether.h>
-#include <stdarg.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "datapath/image.h"
 #include "datapath/internal.h"
-#include "datapath/memory.h"
-#include "datapath/pins.h"
 
-#define CELLS_PER_USER \
-	2 /* sets fill unevenly: with twice the cells, 3 % of users meet a full set when all are active */
-
-static uint32_t sets_for(uint64_t users)
-{
-	uint64_t sets = 1;
-
-	while (sets * SET_CELLS < users * CELLS_PER_USER)
-		sets *= 2;
-	return (uint32_t)sets;
-}
-
-/* The size that a pinned map has already; 0 where there is none. */
-static uint32_t pinned_entries(const char *pins, const char *name)
-{
-	char path[PATH_MAX];
-	struct bpf_map_info map = {0};
-	uint32_t size = sizeof(map);
-
-	pins_path(pins, name, path);
-	_cleanup_close_ int fd = bpf_obj_get(path);
-	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &map, &size) < 0)
-		return 0;
-	return map.max_entries;
-}
-
-/* The live words of the pinned state; NULL where there is none of this shape. Unmap it. */
-static struct live *pinned_live(int fd)
-{
-	struct bpf_map_info map = {0};
-	uint32_t size = sizeof(map);
-
-	if (bpf_obj_get_info_by_fd(fd, &map, &size) < 0 || map.value_size != sizeof(struct state))
-		return NULL;
-	void *live = mmap(NULL, sizeof(struct live), PROT_READ, MAP_SHARED, fd, 0);
-	return live == MAP_FAILED ? NULL : live;
-}
-
-/* The features that the pinned policy uses. */
-static uint32_t pinned_features(const char *pins)
-{
-	char path[PATH_MAX];
-
-	pins_path(pins, PIN_STATE, path);
-	_cleanup_close_ int fd = bpf_obj_get(path);
-	struct live *live = fd < 0 ? NULL : pinned_live(fd);
-	if (!live)
-		return 0;
-	uint32_t features = live->features;
-	munmap(live, sizeof(*live));
-	return features;
-}
-
-/* State of another version is refused by name, never reset behind the operator's back. Says whether there is one to
- * adopt: a start that was cut short has left none. */
-static int check_version(const char *pins, bool *adopted, struct error *err)
-{
-	char path[PATH_MAX];
-
-	pins_path(pins, PIN_STATE, path);
-	_cleanup_close_ int fd = bpf_obj_get(path);
-	if (fd < 0 && errno == ENOENT)
-		return 0;
-	if (fd < 0)
-		return error_set(err, -errno, "%s: cannot open: %s: %s", path, strerror(errno), program_remedy(-errno));
-	struct live *live = pinned_live(fd);
-	bool ours = live && (live->abi == 0 || live->abi == SPILLWAY_ABI);
-	*adopted = live && live->abi == SPILLWAY_ABI;
-	if (live)
-		munmap(live, sizeof(*live));
-	if (!ours)
-		return error_set(
-			err, -ESTALE,
-			"%s: state of another spillway version (this is %d) is pinned: 'spillway unload' removes it, "
-			"with its counters and users",
-			pins, SPILLWAY_ABI);
-	return 0;
-}
-
-/* Of a table of so many sets, in the kernel. */
-static size_t table_bytes(size_t sets)
+size_t table_bytes(size_t sets)
 {
 	return sets * (sizeof(struct meter_set) + sizeof(struct set_details) + sizeof(struct set_overflow) +
 	               sizeof(struct set_gauges));
 }
 
-static int load(struct datapath *dp, const struct datapath_options *options, struct error *err)
+/* Gives an order and takes its answer over. Descriptors are in dp->answer, and nobody's yet. */
+static int give(struct datapath *dp, const struct keeper_order *order, struct error *err)
 {
-	dp->sets = pinned_entries(options->pins, "meter_sets");
-	if (!dp->sets)
-		dp->sets = pinned_entries(options->pins, "meter_details");
-	if (!dp->sets) {
-		dp->sets = sets_for(options->table_users);
-		int failure = memory_check(table_bytes(dp->sets), err);
-		if (failure)
-			return failure;
-	}
-	dp->lists.entries_max = pinned_entries(options->pins, "lists");
-	if (!dp->lists.entries_max)
-		dp->lists.entries_max = options->list_entries ? options->list_entries : CONFIG_LIST_ENTRIES_DEFAULT;
-	dp->drop_passed = options->drop_passed;
-	/* What the pinned policy uses goes on until another counts. */
-	return program_load(dp, options->features | pinned_features(options->pins), err);
+	struct keeper_answer *answer = &dp->answer;
+
+	dp->far.execute(dp->far.argument, order, answer);
+	dp->features = answer->view.features;
+	if (answer->result < 0 && err)
+		*err = answer->why;
+	return answer->result;
 }
 
-static void *map_shared(const struct bpf_map *map, size_t bytes)
+int datapath_order(struct datapath *dp, const struct keeper_order *order, int *fd, struct error *err)
 {
-	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+	int result = give(dp, order, err);
 
-	return memory == MAP_FAILED ? NULL : memory;
+	if (fd)
+		*fd = dp->answer.fds_count == 1 ? dp->answer.fds[0] : -1;
+	return result;
 }
 
 static size_t page_round(size_t bytes)
@@ -139,18 +49,56 @@ static size_t page_round(size_t bytes)
 	return (bytes + page - 1) / page * page;
 }
 
+static void *map_shared(int fd, size_t bytes)
+{
+	void *memory = mmap(NULL, page_round(bytes), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+static void unmap(void *memory, size_t bytes)
+{
+	if (memory)
+		munmap(memory, page_round(bytes));
+}
+
+/* Takes over what OPEN and LOAD hand out: the same maps as before, and other programs around them. */
+static int take_objects(struct datapath *dp, struct error *err)
+{
+	if (dp->answer.fds_count != KEEPER_OBJECTS)
+		return error_set(err, -EPROTO, "kernel objects: %u of %d were handed out", dp->answer.fds_count,
+		                 KEEPER_OBJECTS);
+	for (int object = 0; object < KEEPER_OBJECTS; object++) {
+		if (dp->fds[object] >= 0)
+			close(dp->fds[object]);
+		dp->fds[object] = dp->answer.fds[object];
+	}
+	struct state *state = map_shared(dp->fds[OBJECT_STATE], sizeof(*state));
+	if (!state)
+		return error_set(err, -errno, "kernel maps: cannot map the state into memory: %s", strerror(errno));
+	unmap(dp->state, sizeof(*dp->state));
+	dp->state = state;
+	return 0;
+}
+
+int datapath_load(struct datapath *dp, uint32_t features, struct error *err)
+{
+	int failure = give(dp, &(struct keeper_order){.kind = KEEPER_LOAD, .features = features}, err);
+
+	return failure ? failure : take_objects(dp, err);
+}
+
 static int map_memory(struct datapath *dp, struct error *err)
 {
-	dp->catalogues = map_shared(dp->skeleton->maps.catalogues, page_round(2 * sizeof(struct catalogue_slot)));
-	dp->table = map_shared(dp->skeleton->maps.meter_sets, page_round(dp->sets * sizeof(struct meter_set)));
-	dp->details = map_shared(dp->skeleton->maps.meter_details, page_round(dp->sets * sizeof(struct set_details)));
-	dp->overflows =
-		map_shared(dp->skeleton->maps.meter_overflows, page_round(dp->sets * sizeof(struct set_overflow)));
-	dp->lists.filter = map_shared(dp->skeleton->maps.list_filters, page_round(sizeof(struct list_filter)));
-	dp->responses =
-		map_shared(dp->skeleton->maps.responses, page_round(SERVICES_MAX * sizeof(struct service_responses)));
-	dp->samples =
-		map_shared(dp->skeleton->maps.samples, page_round(RESPONSE_SAMPLES * sizeof(struct response_sample)));
+	const int *fds = dp->fds;
+
+	dp->catalogues = map_shared(fds[OBJECT_CATALOGUES], 2 * sizeof(struct catalogue_slot));
+	dp->table = map_shared(fds[OBJECT_METER_SETS], dp->sets * sizeof(struct meter_set));
+	dp->details = map_shared(fds[OBJECT_METER_DETAILS], dp->sets * sizeof(struct set_details));
+	dp->overflows = map_shared(fds[OBJECT_METER_OVERFLOWS], dp->sets * sizeof(struct set_overflow));
+	dp->lists.filter = map_shared(fds[OBJECT_LIST_FILTERS], sizeof(struct list_filter));
+	dp->responses = map_shared(fds[OBJECT_RESPONSES], SERVICES_MAX * sizeof(struct service_responses));
+	dp->samples = map_shared(fds[OBJECT_SAMPLES], RESPONSE_SAMPLES * sizeof(struct response_sample));
 	if (!dp->responses || !dp->samples || !dp->catalogues || !dp->table || !dp->details || !dp->overflows ||
 	    !dp->lists.filter)
 		return error_set(err, -ENOMEM, "kernel maps: cannot map them into memory: %s", strerror(errno));
@@ -160,7 +108,7 @@ static int map_memory(struct datapath *dp, struct error *err)
 /* State that misses maps which nothing holds any more: what is left of it fits nothing. */
 static void forget(struct datapath *dp)
 {
-	log_warning("%s: pins were removed, and no program holds their maps: counters and users begin anew", dp->pins);
+	log_warning("pins were removed, and no program holds their maps: counters and users begin anew");
 	__atomic_store_n(&dp->state->live.abi, 0, __ATOMIC_RELEASE);
 	memset(dp->table, 0, dp->sets * sizeof(*dp->table));
 	memset(dp->details, 0, dp->sets * sizeof(*dp->details));
@@ -175,9 +123,9 @@ static int initialise(struct datapath *dp, struct error *err)
 	struct live *live = &dp->state->live;
 	__u64 now_ns;
 
-	if (dp->adopted && dp->complete)
+	if (dp->answer.view.adopted && dp->answer.view.complete)
 		return 0;
-	if (dp->adopted)
+	if (dp->answer.view.adopted)
 		forget(dp);
 	if (getrandom(live->hash_keys, sizeof(live->hash_keys), 0) != sizeof(live->hash_keys))
 		return error_set(err, -errno, "hash keys: no random numbers: %s", strerror(errno));
@@ -196,16 +144,20 @@ static int initialise(struct datapath *dp, struct error *err)
 	return 0;
 }
 
-static __u64 jiffy_ns(const struct datapath *dp)
+/* What the host drops is counted where it can be. */
+static void count_drops(struct datapath *dp)
 {
-	unsigned long hz = dp->skeleton->kconfig ? dp->skeleton->kconfig->CONFIG_HZ : 0;
+	int fd;
 
-	return hz ? 1000000000ULL / hz : 10000000; /* unknown: no kernel ticks slower than 100 times a second */
+	if (datapath_order(dp, &(struct keeper_order){.kind = KEEPER_COUNT_DROPS}, &fd, NULL) < 0 || fd < 0)
+		return;
+	dp->drop_counts = map_shared(fd, SERVICES_MAX * sizeof(*dp->drop_counts));
+	close(fd);
 }
 
-static int bring_up(struct datapath *dp, const struct datapath_options *options, struct error *err)
+static int bring_up(struct datapath *dp, struct error *err)
 {
-	int failure = load(dp, options, err);
+	int failure = take_objects(dp, err);
 	if (!failure)
 		failure = map_memory(dp, err);
 	if (!failure)
@@ -213,15 +165,18 @@ static int bring_up(struct datapath *dp, const struct datapath_options *options,
 	if (!failure)
 		failure = lists_adopt(dp, err);
 	if (!failure)
-		drops_start(dp);
-	if (failure && !dp->adopted)
-		datapath_unpin_all(dp->pins, NULL);
+		count_drops(dp);
 	return failure;
 }
 
 struct datapath_grants datapath_grants(const struct datapath *dp)
 {
-	return dp->grants;
+	return dp->answer.view.grants;
+}
+
+static void execute_here(void *argument, const struct keeper_order *order, struct keeper_answer *answer)
+{
+	keeper_execute(argument, order, answer);
 }
 
 int datapath_open(struct datapath **out, const struct datapath_options *options, struct error *err)
@@ -229,38 +184,41 @@ int datapath_open(struct datapath **out, const struct datapath_options *options,
 	_cleanup_(datapath_closep) struct datapath *dp = calloc(1, sizeof(*dp));
 	if (!dp)
 		return error_set(err, -ENOMEM, "data path: no memory");
-	dp->lock = -1;
-	for (int program = 0; program < TAG_PROGRAMS; program++)
-		dp->tags.link_fds[program] = -1;
-	dp->allow_generic = options->allow_generic;
-	snprintf(dp->pins, sizeof(dp->pins), "%s", options->pins);
-
-	dp->lock = pins_lock(options->pins, err);
-	if (dp->lock < 0)
-		return dp->lock;
-	datapath_recover(dp);
-	int failure = check_version(options->pins, &dp->adopted, err);
-	if (!failure)
-		failure = bring_up(dp, options, err);
-	if (failure) {
-		rmdir(dp->pins); /* where nothing is in it */
-		return failure;
+	for (int object = 0; object < KEEPER_OBJECTS; object++)
+		dp->fds[object] = -1;
+	dp->far = options->keeper;
+	if (!dp->far.execute) {
+		dp->keeper = keeper_new(options->pins, options->drop_passed);
+		if (!dp->keeper)
+			return error_set(err, -ENOMEM, "data path: no memory");
+		dp->far = (struct datapath_keeper){execute_here, dp->keeper};
 	}
-	dp->jiffy_ns = jiffy_ns(dp);
+	int failure = give(dp,
+	                   &(struct keeper_order){.kind = KEEPER_OPEN,
+	                                          .features = options->features,
+	                                          .table_users = options->table_users,
+	                                          .list_entries = options->list_entries,
+	                                          .allow = options->allow_generic},
+	                   err);
+	if (failure)
+		return failure;
+	dp->sets = dp->answer.view.sets;
+	dp->lists.entries_max = dp->answer.view.list_entries;
+	dp->jiffy_ns = dp->answer.view.jiffy_ns;
+	failure = bring_up(dp, err);
+	if (failure && !dp->answer.view.adopted)
+		datapath_remove(dp, NULL);
+	if (failure)
+		return failure;
 	*out = TAKE_PTR(dp);
 	return 0;
-}
-
-static void unmap(void *memory, size_t bytes)
-{
-	if (memory)
-		munmap(memory, page_round(bytes));
 }
 
 void datapath_close(struct datapath *dp)
 {
 	if (!dp)
 		return;
+	unmap(dp->state, sizeof(*dp->state));
 	unmap(dp->catalogues, 2 * sizeof(struct catalogue_slot));
 	unmap(dp->table, dp->sets * sizeof(struct meter_set));
 	unmap(dp->details, dp->sets * sizeof(struct set_details));
@@ -268,30 +226,27 @@ void datapath_close(struct datapath *dp)
 	unmap(dp->responses, SERVICES_MAX * sizeof(struct service_responses));
 	unmap(dp->samples, RESPONSE_SAMPLES * sizeof(struct response_sample));
 	unmap(dp->lists.filter, sizeof(struct list_filter));
+	unmap(dp->drop_counts, SERVICES_MAX * sizeof(*dp->drop_counts));
 	lists_release(dp);
-	for (size_t i = 0; i < dp->links_count; i++)
-		if (dp->link_fds[i] >= 0)
-			close(dp->link_fds[i]);
-	tags_close(&dp->tags);
-	response_close(dp);
-	drops_close(dp);
-	spillway_bpf__destroy(dp->skeleton);
-	if (dp->lock >= 0)
-		close(dp->lock);
+	for (int object = 0; object < KEEPER_OBJECTS; object++)
+		if (dp->fds[object] >= 0)
+			close(dp->fds[object]);
+	keeper_free(dp->keeper);
 	free(dp);
+}
+
+int datapath_remove(struct datapath *dp, struct error *err)
+{
+	return give(dp, &(struct keeper_order){.kind = KEEPER_UNLOAD}, err);
 }
 
 /* Waits until no packet is judged by the slots that were active before the last flip: updating a map of maps waits for
  * all running programs (kernel 5.0, maybe_wait_bpf_programs). */
-static int wait_for_packets(struct error *err)
+static int wait_for_packets(const struct datapath *dp, struct error *err)
 {
 	uint32_t first = 0;
-	_cleanup_close_ int inner = bpf_map_create(BPF_MAP_TYPE_ARRAY, "spillway_wait", 4, 4, 1, NULL);
-	LIBBPF_OPTS(bpf_map_create_opts, options, .inner_map_fd = (uint32_t)inner);
-	_cleanup_close_ int outer =
-		inner < 0 ? -1 : bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, "spillway_wait", 4, 4, 1, &options);
 
-	if (outer < 0 || bpf_map_update_elem(outer, &first, &inner, BPF_ANY) < 0)
+	if (bpf_map_update_elem(dp->fds[OBJECT_WAIT_OUTER], &first, &dp->fds[OBJECT_WAIT_INNER], BPF_ANY) < 0)
 		return error_set(err, -errno, "policy: cannot wait for packets in flight: %s", strerror(errno));
 	return 0;
 }
@@ -301,20 +256,20 @@ DEFINE_CLEANUP(struct image, image_free)
 /* Puts a map of the image's tenants beside a policy slot, or none. Nothing of it is changed later, only replaced. */
 static int tenants_put(struct datapath *dp, __u32 slot, const struct tenants_image *image, struct error *err)
 {
-	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_MMAPABLE);
 	size_t bytes = image->lines_count * sizeof(*image->lines);
-	int outer = bpf_map__fd(dp->skeleton->maps.tenants);
+	int outer = dp->fds[OBJECT_TENANTS];
+	_cleanup_close_ int inner = -1;
 
 	if (!bytes) {
 		bpf_map_delete_elem(outer, &slot); /* where there was one */
 		return 0;
 	}
-	_cleanup_close_ int inner = bpf_map_create(BPF_MAP_TYPE_ARRAY, "tenant_lines", sizeof(slot),
-	                                           sizeof(*image->lines), TENANT_LINES, &options);
-	void *lines = inner < 0 ? MAP_FAILED : mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, inner, 0);
+	int failure = datapath_order(dp, &(struct keeper_order){.kind = KEEPER_TENANTS}, &inner, err);
+	if (failure)
+		return failure;
+	void *lines = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, inner, 0);
 	if (lines == MAP_FAILED)
-		return error_set(err, -errno, "tenants: no map of %zu bytes for them: %s: %s", bytes, strerror(errno),
-		                 program_remedy(-errno));
+		return error_set(err, -errno, "tenants: no map of %zu bytes for them: %s", bytes, strerror(errno));
 	memcpy(lines, image->lines, bytes);
 	munmap(lines, bytes);
 	if (bpf_map_update_elem(outer, &slot, &inner, BPF_ANY) < 0)
@@ -327,8 +282,8 @@ static void tenants_drop(struct datapath *dp, __u32 slot)
 {
 	const struct policy_slot *policies = &dp->state->policies[slot];
 
-	if ((policies->tenant_roots[0] || policies->tenant_roots[1]) && wait_for_packets(NULL) == 0)
-		bpf_map_delete_elem(bpf_map__fd(dp->skeleton->maps.tenants), &slot);
+	if ((policies->tenant_roots[0] || policies->tenant_roots[1]) && wait_for_packets(dp, NULL) == 0)
+		bpf_map_delete_elem(dp->fds[OBJECT_TENANTS], &slot);
 }
 
 static int clear_tallies(struct datapath *dp, unsigned service)
@@ -338,7 +293,7 @@ static int clear_tallies(struct datapath *dp, unsigned service)
 
 	if (!zero)
 		return -ENOMEM;
-	return bpf_map_update_elem(bpf_map__fd(dp->skeleton->maps.tallies), &service, zero, BPF_ANY);
+	return bpf_map_update_elem(dp->fds[OBJECT_TALLIES], &service, zero, BPF_ANY);
 }
 
 /* Forgets what users owe in bytes and connections. While no policy had such limits, the program did not look at it, and
@@ -355,7 +310,7 @@ static int clear_gauges(const struct datapath *dp, struct error *err)
 		__u32 count = dp->sets - first < AT_ONCE ? dp->sets - first : AT_ONCE;
 		for (__u32 i = 0; i < count; i++)
 			sets[i] = first + i;
-		if (bpf_map_update_batch(bpf_map__fd(dp->skeleton->maps.meter_gauges), sets, nothing, &count, NULL) < 0)
+		if (bpf_map_update_batch(dp->fds[OBJECT_METER_GAUGES], sets, nothing, &count, NULL) < 0)
 			return error_set(err, -errno, "limits in bytes: cannot clear what users owe: %s",
 			                 strerror(errno));
 	}
@@ -388,6 +343,11 @@ static int services_begin(struct datapath *dp, const struct image *image, struct
 	return 0;
 }
 
+static bool load_response(struct datapath *dp)
+{
+	return give(dp, &(struct keeper_order){.kind = KEEPER_LOAD_RESPONSE}, NULL) > 0;
+}
+
 int datapath_apply(struct datapath *dp, const struct config *config, struct error *err)
 {
 	_cleanup_(image_freep) struct image *image = NULL;
@@ -401,16 +361,16 @@ int datapath_apply(struct datapath *dp, const struct config *config, struct erro
 	if (!failure)
 		image->features |=
 			dp->features & FEATURE_LISTS; /* they follow what is on them, not the configuration */
-	if (!failure && image->features & FEATURE_RESPONSE && !response_load(dp))
+	if (!failure && image->features & FEATURE_RESPONSE && !load_response(dp))
 		image->features &= ~FEATURE_RESPONSE;
 	bool newly_gauged = !failure && image->features & ~dp->features & FEATURE_GAUGES;
 	/* While either policy may count, the program can do what both use. */
 	if (!failure && image->features & ~dp->features)
-		failure = program_load(dp, dp->features | image->features, err);
+		failure = datapath_load(dp, dp->features | image->features, err);
 	if (!failure && newly_gauged)
 		failure = clear_gauges(dp, err);
 	if (!failure)
-		failure = wait_for_packets(err);
+		failure = wait_for_packets(dp, err);
 	if (!failure)
 		failure = tenants_put(dp, policy_slot, &image->tenants, err);
 	if (failure)
@@ -428,12 +388,10 @@ int datapath_apply(struct datapath *dp, const struct config *config, struct erro
 	dp->state->live.features = image->features;
 	dp->state->live.relax_after = config->relax_after_s;
 	tenants_drop(dp, old_slot);
-	if (image->features != dp->features && program_load(dp, image->features, err) < 0)
+	if (image->features != dp->features && datapath_load(dp, image->features, err) < 0)
 		log_warning("%s: the program keeps what the configuration no longer uses, and costs as before",
 		            err->text);
-	tags_apply(dp, &config->tags);
-	response_follow(dp);
-	return 0;
+	return give(dp, &(struct keeper_order){.kind = KEEPER_FOLLOW, .tags = config->tags}, err);
 }
 
 const struct policy_slot *datapath_policies(const struct datapath *dp)
@@ -452,7 +410,7 @@ static int read_malformation(const struct datapath *dp, unsigned why, struct tal
 	_cleanup_free_ struct tally *values = calloc(cpus, sizeof(*values));
 	if (!values)
 		return error_set(err, -ENOMEM, "counters: no memory");
-	if (bpf_map_lookup_elem(bpf_map__fd(dp->skeleton->maps.malformations), &why, values) < 0)
+	if (bpf_map_lookup_elem(dp->fds[OBJECT_MALFORMATIONS], &why, values) < 0)
 		return error_set(err, -errno, "malformed packets %u: cannot read: %s", why, strerror(errno));
 
 	*out = (struct tally){0};
@@ -469,7 +427,7 @@ int datapath_read_tallies(struct datapath *dp, unsigned service, struct service_
 	_cleanup_free_ struct service_tallies *values = calloc(cpus, sizeof(*values));
 	if (!values)
 		return error_set(err, -ENOMEM, "counters: no memory");
-	if (bpf_map_lookup_elem(bpf_map__fd(dp->skeleton->maps.tallies), &service, values) < 0)
+	if (bpf_map_lookup_elem(dp->fds[OBJECT_TALLIES], &service, values) < 0)
 		return error_set(err, -errno, "counters %u: cannot read: %s", service, strerror(errno));
 
 	memset(out, 0, sizeof(*out));
@@ -505,7 +463,7 @@ int datapath_clock(struct datapath *dp, __u64 *out_ns, struct error *err)
 	__u8 frame[ETH_ZLEN] = {0};
 	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = frame, .data_size_in = sizeof(frame), .repeat = 1);
 
-	if (bpf_prog_test_run_opts(bpf_program__fd(dp->skeleton->progs.clock), &run) < 0)
+	if (bpf_prog_test_run_opts(dp->fds[OBJECT_CLOCK], &run) < 0)
 		return error_set(err, -errno, "clock: cannot ask the kernel program: %s", strerror(errno));
 	*out_ns = dp->state->live.clock_ns;
 	return 0;
@@ -513,5 +471,67 @@ int datapath_clock(struct datapath *dp, __u64 *out_ns, struct error *err)
 
 bool datapath_adopted(const struct datapath *dp)
 {
-	return dp->adopted;
+	return dp->answer.view.adopted;
+}
+
+int datapath_attach(struct datapath *dp, const char *name, struct error *err)
+{
+	struct keeper_order order = {.kind = KEEPER_ATTACH};
+
+	snprintf(order.name, sizeof(order.name), "%s", name);
+	return give(dp, &order, err);
+}
+
+void datapath_detach(struct datapath *dp, const char *name)
+{
+	struct keeper_order order = {.kind = KEEPER_DETACH};
+
+	snprintf(order.name, sizeof(order.name), "%s", name);
+	give(dp, &order, NULL);
+}
+
+void datapath_allow_generic(struct datapath *dp, bool allow)
+{
+	give(dp, &(struct keeper_order){.kind = KEEPER_ALLOW_GENERIC, .allow = allow}, NULL);
+}
+
+bool datapath_drop_stale_links(struct datapath *dp)
+{
+	return give(dp, &(struct keeper_order){.kind = KEEPER_DROP_STALE}, NULL) > 0;
+}
+
+void datapath_drop_strangers(struct datapath *dp)
+{
+	give(dp, &(struct keeper_order){.kind = KEEPER_DROP_STRANGERS}, NULL);
+}
+
+int datapath_keep_pins(struct datapath *dp, struct error *err)
+{
+	return give(dp, &(struct keeper_order){.kind = KEEPER_KEEP_PINS}, err);
+}
+
+const struct datapath_link *datapath_links(const struct datapath *dp, size_t *count)
+{
+	*count = dp->answer.view.links_count;
+	return dp->answer.view.links;
+}
+
+struct datapath_tags datapath_tags(const struct datapath *dp)
+{
+	const struct keeper_view *view = &dp->answer.view;
+
+	return (struct datapath_tags){
+		.used = dp->state->live.features & FEATURE_TAGS, .on = view->tags_on, .why = view->tags_why.text};
+}
+
+struct datapath_responses datapath_responses(const struct datapath *dp)
+{
+	const struct keeper_view *view = &dp->answer.view;
+	bool refused = !view->response_on && view->response_why.text[0];
+
+	return (struct datapath_responses){.used = dp->state->live.features & FEATURE_RESPONSE || refused,
+	                                   .on = view->response_on,
+	                                   .why = view->response_why.text,
+	                                   .services = dp->responses,
+	                                   .samples = dp->samples};
 }

@@ -13,12 +13,21 @@
 
 struct datapath;
 
+/* Who does what needs privileges: another process, by a function that carries orders there (keeper.h). */
+struct keeper_order;
+struct keeper_answer;
+struct datapath_keeper {
+	void (*execute)(void *argument, const struct keeper_order *order, struct keeper_answer *answer);
+	void *argument;
+};
+
 struct datapath_options {
-	const char *pins;      /* the directory, on bpffs; made when missing */
-	uint64_t table_users;  /* room for so many active at once; an adopted table keeps its own size */
-	uint32_t list_entries; /* room for so many on the lists; 0: the default; adopted lists keep their own */
-	bool allow_generic;    /* attach in generic mode where the driver has no native one */
-	uint32_t features;     /* that the first configuration uses: image_features() */
+	struct datapath_keeper keeper; /* `execute` NULL: this process does it itself */
+	const char *pins;              /* the directory, on bpffs; made when missing */
+	uint64_t table_users;          /* room for so many active at once; an adopted table keeps its own size */
+	uint32_t list_entries;         /* room for so many on the lists; 0: the default; adopted lists keep their own */
+	bool allow_generic;            /* attach in generic mode where the driver has no native one */
+	uint32_t features;             /* that the first configuration uses: image_features() */
 	bool drop_passed; /* a benchmark\'s: what passes is dropped, to weigh the program without the stack behind it */
 };
 
@@ -151,6 +160,9 @@ struct datapath_grants datapath_grants(const struct datapath *dp);
 
 /* Whether an earlier daemon's state was found and adopted. */
 bool datapath_adopted(const struct datapath *dp);
+
+/* Detaches and unpins everything that this one has; it is then good for nothing but to be closed. */
+int datapath_remove(struct datapath *dp, struct error *err);
 
 /* Detaches and unpins everything under `pins`, whoever attached it and whatever state it is in. -EBUSY where a daemon
  * has the directory. Returns 0 also where nothing is there. */

@@ -6,7 +6,6 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "base/log.h"
@@ -14,8 +13,7 @@
 #include "datapath/internal.h"
 #include "datapath/pins.h"
 
-#define REASON_PREFIX   "SKB_DROP_REASON_"
-#define LISTEN_OVERFLOW "TCP_LISTEN_OVERFLOW"
+#define REASON_PREFIX "SKB_DROP_REASON_"
 
 /* Of the tracepoint, with the one before all that BTF gives them: packet, place, reason, socket. */
 #define ARGUMENTS_WITH_REASON 4
@@ -39,10 +37,10 @@ static unsigned tracepoint_arguments(const struct btf *kernel)
 	return type && btf_is_func_proto(type) ? btf_vlen(type) : 0;
 }
 
-static uint32_t reason_called(const struct drops *drops, const char *name)
+uint32_t drops_reason_called(const struct drop_names *reasons, const char *name)
 {
 	for (uint32_t reason = 0; reason < DROP_REASONS; reason++)
-		if (strcmp(drops->reasons[reason], name) == 0)
+		if (strcmp(reasons->texts[reason], name) == 0)
 			return reason;
 	return UINT32_MAX;
 }
@@ -60,11 +58,11 @@ static void read_reasons(const struct btf *kernel, struct drops *drops)
 			continue;
 		if (strncmp(name, REASON_PREFIX, strlen(REASON_PREFIX)) == 0)
 			name += strlen(REASON_PREFIX);
-		snprintf(drops->reasons[reason->val], sizeof(drops->reasons[0]), "%s", name);
+		snprintf(drops->reasons.texts[reason->val], DROP_NAME_MAX, "%s", name);
 	}
-	snprintf(drops->reasons[DROP_OTHER], sizeof(drops->reasons[0]), "OTHER");
-	if (reason_called(drops, LISTEN_OVERFLOW) == UINT32_MAX)
-		snprintf(drops->reasons[DROP_LISTEN_OVERFLOW], sizeof(drops->reasons[0]), LISTEN_OVERFLOW);
+	snprintf(drops->reasons.texts[DROP_OTHER], DROP_NAME_MAX, "OTHER");
+	if (drops_reason_called(&drops->reasons, LISTEN_OVERFLOW) == UINT32_MAX)
+		snprintf(drops->reasons.texts[DROP_LISTEN_OVERFLOW], DROP_NAME_MAX, LISTEN_OVERFLOW);
 }
 
 static int learn_kernel(struct drops *drops, struct drops_bpf *skeleton, struct error *err)
@@ -83,25 +81,25 @@ static int learn_kernel(struct drops *drops, struct drops_bpf *skeleton, struct 
 	read_reasons(kernel, drops);
 	skeleton->rodata->own_namespace = (uint32_t)here.st_ino;
 	skeleton->rodata->has_socket = arguments >= ARGUMENTS_WITH_SOCKET;
-	skeleton->rodata->reason_spilled = reason_called(drops, "XDP");
-	skeleton->rodata->reason_listener = reason_called(drops, LISTEN_OVERFLOW);
+	skeleton->rodata->reason_spilled = drops_reason_called(&drops->reasons, "XDP");
+	skeleton->rodata->reason_listener = drops_reason_called(&drops->reasons, LISTEN_OVERFLOW);
 	return 0;
 }
 
-static int load_with(struct datapath *dp, bool listener, struct drops_bpf **out, struct error *err)
+static int load_with(struct keeper *keeper, bool listener, struct drops_bpf **out, struct error *err)
 {
 	char path[PATH_MAX];
 	_cleanup_(drops_bpf__destroyp) struct drops_bpf *skeleton = drops_bpf__open();
 	if (!skeleton)
 		return error_set(err, -errno, "the programs cannot be opened: %s", strerror(errno));
 
-	int failure = learn_kernel(&dp->drops, skeleton, err);
+	int failure = learn_kernel(&keeper->drops, skeleton, err);
 	if (failure)
 		return failure;
-	pins_path(dp->pins, PIN_HOST_DROPS, path);
+	pins_path(keeper->pins, PIN_HOST_DROPS, path);
 	failure = bpf_map__set_pin_path(skeleton->maps.host_drops, path);
 	if (!failure)
-		failure = bpf_map__reuse_fd(skeleton->maps.bss, bpf_map__fd(dp->skeleton->maps.bss));
+		failure = bpf_map__reuse_fd(skeleton->maps.bss, bpf_map__fd(keeper->skeleton->maps.bss));
 	if (!failure)
 		failure = bpf_program__set_autoload(skeleton->progs.listener_asked, listener);
 	if (!failure)
@@ -113,11 +111,11 @@ static int load_with(struct datapath *dp, bool listener, struct drops_bpf **out,
 }
 
 /* Attaches the program in the place of the one that an earlier daemon has left at work. */
-static int attach(struct datapath *dp, enum drop_program which, const struct bpf_program *program, struct error *err)
+static int attach(struct keeper *keeper, enum drop_program which, const struct bpf_program *program, struct error *err)
 {
 	char path[PATH_MAX];
 
-	pins_path(dp->pins, link_pins[which], path);
+	pins_path(keeper->pins, link_pins[which], path);
 	unlink(path);
 	struct bpf_link *link = bpf_program__attach_trace(program);
 	if (!link)
@@ -127,86 +125,69 @@ static int attach(struct datapath *dp, enum drop_program which, const struct bpf
 		bpf_link__destroy(link);
 		return failure;
 	}
-	dp->drops.links[which] = link;
+	keeper->drops.links[which] = link;
 	return 0;
 }
 
-static void remove_pin(const struct datapath *dp, const char *name)
+static void remove_pin(const struct keeper *keeper, const char *name)
 {
 	char path[PATH_MAX];
 
-	pins_path(dp->pins, name, path);
+	pins_path(keeper->pins, name, path);
 	unlink(path);
 }
 
-static int map_counts(struct drops *drops, struct error *err)
+static void turn_off(struct keeper *keeper)
 {
-	void *counts = mmap(NULL, SERVICES_MAX * sizeof(*drops->counts), PROT_READ | PROT_WRITE, MAP_SHARED,
-	                    bpf_map__fd(drops->skeleton->maps.host_drops), 0);
-	if (counts == MAP_FAILED)
-		return error_set(err, -errno, "its counters cannot be mapped: %s", strerror(errno));
-	drops->counts = counts;
-	return 0;
-}
-
-static void turn_off(struct datapath *dp)
-{
-	drops_close(dp);
+	drops_close(keeper);
 	for (int which = 0; which < DROP_PROGRAMS; which++)
-		remove_pin(dp, link_pins[which]);
-	remove_pin(dp, PIN_HOST_DROPS);
+		remove_pin(keeper, link_pins[which]);
+	remove_pin(keeper, PIN_HOST_DROPS);
 }
 
 /* A SYN that finds its listener's queue full is seen by a program of its own, which not every host grants. */
-static int bring_up(struct datapath *dp)
+static int bring_up(struct keeper *keeper)
 {
-	struct drops *drops = &dp->drops;
+	struct drops *drops = &keeper->drops;
 	struct error *why = &drops->why[DROP_SEEN], *why_listener = &drops->why[DROP_LISTENER];
 	bool listener = true;
 
-	int failure = load_with(dp, true, &drops->skeleton, why_listener);
+	int failure = load_with(keeper, true, &drops->skeleton, why_listener);
 	if (failure) {
 		listener = false;
-		failure = load_with(dp, false, &drops->skeleton, why);
+		failure = load_with(keeper, false, &drops->skeleton, why);
 	}
 	if (!failure)
-		failure = map_counts(drops, why);
-	if (!failure)
-		failure = attach(dp, DROP_SEEN, drops->skeleton->progs.drop_seen, why);
+		failure = attach(keeper, DROP_SEEN, drops->skeleton->progs.drop_seen, why);
 	if (failure)
 		return failure;
-	if (listener && attach(dp, DROP_LISTENER, drops->skeleton->progs.listener_asked, why_listener) < 0)
+	if (listener && attach(keeper, DROP_LISTENER, drops->skeleton->progs.listener_asked, why_listener) < 0)
 		listener = false;
 	if (!listener)
-		remove_pin(dp, link_pins[DROP_LISTENER]);
+		remove_pin(keeper, link_pins[DROP_LISTENER]);
 	return 0;
 }
 
-void drops_start(struct datapath *dp)
+void drops_start(struct keeper *keeper)
 {
-	if (bring_up(dp) == 0)
+	if (bring_up(keeper) == 0)
 		return;
-	log_warning("what the host drops is not counted: %s", dp->drops.why[DROP_SEEN].text);
-	turn_off(dp);
+	log_warning("what the host drops is not counted: %s", keeper->drops.why[DROP_SEEN].text);
+	turn_off(keeper);
 }
 
-void drops_forget(struct datapath *dp, unsigned service)
-{
-	if (dp->drops.counts)
-		memset(&dp->drops.counts[service], 0, sizeof(*dp->drops.counts));
-}
-
-int drops_keep_pins(struct datapath *dp, struct error *err)
+int drops_keep_pins(struct keeper *keeper, struct error *err)
 {
 	int count = 0;
 
-	for (int which = 0; which <= DROP_PROGRAMS && dp->drops.skeleton; which++) {
+	for (int which = 0; which <= DROP_PROGRAMS && keeper->drops.skeleton; which++) {
 		bool map = which == DROP_PROGRAMS;
 		char path[PATH_MAX];
-		if (!map && !dp->drops.links[which])
+		if (!map && !keeper->drops.links[which])
 			continue;
-		int fd = map ? bpf_map__fd(dp->drops.skeleton->maps.host_drops) : bpf_link__fd(dp->drops.links[which]);
-		pins_path(dp->pins, map ? PIN_HOST_DROPS : link_pins[which], path);
+		int fd = map ? bpf_map__fd(keeper->drops.skeleton->maps.host_drops)
+		             : bpf_link__fd(keeper->drops.links[which]);
+		pins_path(keeper->pins, map ? PIN_HOST_DROPS : link_pins[which], path);
 		if (access(path, F_OK) == 0)
 			continue;
 		if (bpf_obj_pin(fd, path) < 0)
@@ -217,13 +198,10 @@ int drops_keep_pins(struct datapath *dp, struct error *err)
 	return count;
 }
 
-void drops_close(struct datapath *dp)
+void drops_close(struct keeper *keeper)
 {
-	struct drops *drops = &dp->drops;
+	struct drops *drops = &keeper->drops;
 
-	if (drops->counts)
-		munmap(drops->counts, SERVICES_MAX * sizeof(*drops->counts));
-	drops->counts = NULL;
 	for (int which = 0; which < DROP_PROGRAMS; which++) {
 		if (drops->links[which]) {
 			bpf_link__disconnect(drops->links[which]);
@@ -235,32 +213,7 @@ void drops_close(struct datapath *dp)
 	drops->skeleton = NULL;
 }
 
-struct datapath_drops datapath_drops(const struct datapath *dp)
+int drops_map(const struct keeper *keeper)
 {
-	const struct drops *drops = &dp->drops;
-
-	return (struct datapath_drops){.on = drops->links[DROP_SEEN] != NULL,
-	                               .why = drops->why[DROP_SEEN].text,
-	                               .listeners = drops->links[DROP_LISTENER] != NULL,
-	                               .why_listeners = drops->why[DROP_LISTENER].text,
-	                               .listen_reason = reason_called(drops, LISTEN_OVERFLOW),
-	                               .services = drops->counts,
-	                               .reasons = drops->reasons};
-}
-
-unsigned datapath_tcp_service(const struct datapath *dp, uint16_t port, const __u64 *destination, bool ipv6)
-{
-	const struct classifier_slot *slot = &dp->state->classifiers[LIVE_CLASSIFIER_SLOT(dp->state->live.active)];
-
-	if (!destination)
-		return classifier_first(slot, PORTS_TCP, port);
-	return classifier_lookup(slot, PORTS_TCP, port, ipv6, (const __u8 *)destination);
-}
-
-void datapath_count_listen_drops(struct datapath *dp, unsigned service, __u64 packets)
-{
-	uint32_t reason = reason_called(&dp->drops, LISTEN_OVERFLOW);
-
-	if (dp->drops.counts && service < SERVICES_MAX && reason < DROP_REASONS)
-		__atomic_fetch_add(&dp->drops.counts[service].packets[reason], packets, __ATOMIC_RELAXED);
+	return keeper->drops.skeleton ? bpf_map__fd(keeper->drops.skeleton->maps.host_drops) : -1;
 }

@@ -24,12 +24,12 @@ static unsigned link_device(int fd)
 	return bpf_obj_get_info_by_fd(fd, &link, &size) < 0 ? 0 : link.xdp.ifindex;
 }
 
-static void link_path(const struct datapath *dp, unsigned device, char out[PATH_MAX])
+static void link_path(const struct keeper *keeper, unsigned device, char out[PATH_MAX])
 {
 	char name[PIN_LINK_NAME_MAX];
 
 	pins_link_name(device, name);
-	pins_path(dp->pins, name, out);
+	pins_path(keeper->pins, name, out);
 }
 
 static bool attached_generic(unsigned device)
@@ -55,10 +55,10 @@ static void occupant(unsigned device, char out[BPF_OBJ_NAME_LEN])
 		snprintf(out, BPF_OBJ_NAME_LEN, "%s", program.name[0] ? program.name : "without a name");
 }
 
-static int link_create(const struct datapath *dp, unsigned device, unsigned mode)
+static int link_create(const struct keeper *keeper, unsigned device, unsigned mode)
 {
 	LIBBPF_OPTS(bpf_link_create_opts, options, .flags = mode);
-	int program = bpf_program__fd(dp->skeleton->progs.spillway);
+	int program = bpf_program__fd(keeper->skeleton->progs.spillway);
 	char holder[BPF_OBJ_NAME_LEN];
 
 	for (int try = 0;; try++) {
@@ -72,13 +72,13 @@ static int link_create(const struct datapath *dp, unsigned device, unsigned mode
 	}
 }
 
-static int attach_new(struct datapath *dp, const char *name, unsigned device, struct error *err)
+static int attach_new(struct keeper *keeper, const char *name, unsigned device, struct error *err)
 {
 	char path[PATH_MAX], holder[BPF_OBJ_NAME_LEN];
-	_cleanup_close_ int fd = link_create(dp, device, XDP_FLAGS_DRV_MODE);
+	_cleanup_close_ int fd = link_create(keeper, device, XDP_FLAGS_DRV_MODE);
 
-	if ((fd == -EOPNOTSUPP || fd == -EINVAL) && dp->allow_generic) {
-		fd = link_create(dp, device, XDP_FLAGS_SKB_MODE);
+	if ((fd == -EOPNOTSUPP || fd == -EINVAL) && keeper->allow_generic) {
+		fd = link_create(keeper, device, XDP_FLAGS_SKB_MODE);
 		if (fd >= 0)
 			log_warning("interface %s: its driver has no native XDP: attached in generic mode, several "
 			            "times slower",
@@ -99,7 +99,7 @@ static int attach_new(struct datapath *dp, const char *name, unsigned device, st
 	if (fd < 0)
 		return error_set(err, fd, "interface %s: cannot attach: %s", name, strerror(-fd));
 
-	link_path(dp, device, path);
+	link_path(keeper, device, path);
 	if (bpf_obj_pin(fd, path) < 0)
 		return error_set(err, -errno, "%s: cannot pin the link to interface %s: %s", path, name,
 		                 strerror(errno));
@@ -107,37 +107,38 @@ static int attach_new(struct datapath *dp, const char *name, unsigned device, st
 }
 
 /* Takes over a link that an earlier daemon pinned: the program is swapped under it, no packet passes between. */
-static int attach_adopt(struct datapath *dp, unsigned device)
+static int attach_adopt(struct keeper *keeper, unsigned device)
 {
 	char path[PATH_MAX];
 
-	link_path(dp, device, path);
+	link_path(keeper, device, path);
 	_cleanup_close_ int fd = bpf_obj_get(path);
 	if (fd < 0)
 		return -ENOENT;
-	if (link_device(fd) == device && bpf_link_update(fd, bpf_program__fd(dp->skeleton->progs.spillway), NULL) == 0)
+	if (link_device(fd) == device &&
+	    bpf_link_update(fd, bpf_program__fd(keeper->skeleton->progs.spillway), NULL) == 0)
 		return TAKE_FD(fd);
 	unlink(path);
 	return -ENOENT;
 }
 
-static struct datapath_link *link_slot(struct datapath *dp, const char *name)
+static struct datapath_link *link_slot(struct keeper *keeper, const char *name)
 {
-	for (size_t i = 0; i < dp->links_count; i++)
-		if (strcmp(dp->links[i].name, name) == 0)
-			return &dp->links[i];
-	if (dp->links_count == CONFIG_INTERFACES_MAX)
+	for (size_t i = 0; i < keeper->links_count; i++)
+		if (strcmp(keeper->links[i].name, name) == 0)
+			return &keeper->links[i];
+	if (keeper->links_count == CONFIG_INTERFACES_MAX)
 		return NULL;
-	struct datapath_link *link = &dp->links[dp->links_count];
-	dp->link_fds[dp->links_count++] = -1;
+	struct datapath_link *link = &keeper->links[keeper->links_count];
+	keeper->link_fds[keeper->links_count++] = -1;
 	*link = (struct datapath_link){0};
 	snprintf(link->name, sizeof(link->name), "%s", name);
 	return link;
 }
 
-int datapath_attach(struct datapath *dp, const char *name, struct error *err)
+int keeper_attach(struct keeper *keeper, const char *name, struct error *err)
 {
-	struct datapath_link *link = link_slot(dp, name);
+	struct datapath_link *link = link_slot(keeper, name);
 	if (!link)
 		return error_set(err, -E2BIG, "interface %s: more than %d interfaces", name, CONFIG_INTERFACES_MAX);
 	if (link->index)
@@ -146,48 +147,43 @@ int datapath_attach(struct datapath *dp, const char *name, struct error *err)
 	if (!device)
 		return error_set(err, -ENODEV, "interface %s: not found: name one that 'ip link' shows", name);
 
-	int fd = attach_adopt(dp, device);
+	int fd = attach_adopt(keeper, device);
 	if (fd < 0)
-		fd = attach_new(dp, name, device, err);
+		fd = attach_new(keeper, name, device, err);
 	if (fd < 0)
 		return fd;
-	dp->link_fds[link - dp->links] = fd;
+	keeper->link_fds[link - keeper->links] = fd;
 	link->index = device;
 	link->generic = attached_generic(device);
 	link->since_s = time(NULL);
-	response_follow(dp);
+	response_follow(keeper);
 	return 0;
 }
 
-void datapath_allow_generic(struct datapath *dp, bool allow)
-{
-	dp->allow_generic = allow;
-}
-
 /* Lets go of a link: detached at once, not when the kernel gets round to it. */
-static void link_drop(struct datapath *dp, size_t i)
+static void link_drop(struct keeper *keeper, size_t i)
 {
 	char path[PATH_MAX];
 
-	link_path(dp, dp->links[i].index, path);
-	bpf_link_detach(dp->link_fds[i]); /* fails where the device is gone: then it is detached */
+	link_path(keeper, keeper->links[i].index, path);
+	bpf_link_detach(keeper->link_fds[i]); /* fails where the device is gone: then it is detached */
 	unlink(path);
-	close(dp->link_fds[i]);
-	dp->link_fds[i] = -1;
-	dp->links[i].index = 0;
+	close(keeper->link_fds[i]);
+	keeper->link_fds[i] = -1;
+	keeper->links[i].index = 0;
 }
 
-void datapath_detach(struct datapath *dp, const char *name)
+void keeper_detach(struct keeper *keeper, const char *name)
 {
-	for (size_t i = 0; i < dp->links_count; i++) {
-		if (strcmp(dp->links[i].name, name) != 0)
+	for (size_t i = 0; i < keeper->links_count; i++) {
+		if (strcmp(keeper->links[i].name, name) != 0)
 			continue;
-		if (dp->links[i].index)
-			link_drop(dp, i);
-		dp->links_count--;
-		dp->links[i] = dp->links[dp->links_count];
-		dp->link_fds[i] = dp->link_fds[dp->links_count];
-		response_follow(dp);
+		if (keeper->links[i].index)
+			link_drop(keeper, i);
+		keeper->links_count--;
+		keeper->links[i] = keeper->links[keeper->links_count];
+		keeper->link_fds[i] = keeper->link_fds[keeper->links_count];
+		response_follow(keeper);
 		return;
 	}
 }
@@ -206,31 +202,31 @@ static bool link_holds(const struct datapath_link *link, int fd)
 	return errno != ENODEV || if_indextoname(link->index, now) || errno != ENXIO;
 }
 
-bool datapath_drop_stale_links(struct datapath *dp)
+bool keeper_drop_stale_links(struct keeper *keeper)
 {
 	bool dropped = false;
 
-	for (size_t i = 0; i < dp->links_count; i++) {
-		if (!dp->links[i].index || link_holds(&dp->links[i], dp->link_fds[i]))
+	for (size_t i = 0; i < keeper->links_count; i++) {
+		if (!keeper->links[i].index || link_holds(&keeper->links[i], keeper->link_fds[i]))
 			continue;
-		link_drop(dp, i);
+		link_drop(keeper, i);
 		dropped = true;
 	}
 	if (dropped)
-		response_follow(dp);
+		response_follow(keeper);
 	return dropped;
 }
 
 static void drop_stranger(const char *dir, const char *name, void *argument)
 {
-	struct datapath *dp = argument;
+	struct keeper *keeper = argument;
 	char path[PATH_MAX];
 
 	if (strncmp(name, PIN_LINK_PREFIX, strlen(PIN_LINK_PREFIX)) != 0)
 		return;
 	unsigned device = (unsigned)strtoul(name + strlen(PIN_LINK_PREFIX), NULL, 10);
-	for (size_t i = 0; i < dp->links_count; i++)
-		if (dp->links[i].index == device)
+	for (size_t i = 0; i < keeper->links_count; i++)
+		if (keeper->links[i].index == device)
 			return;
 	pins_path(dir, name, path);
 	_cleanup_close_ int fd = bpf_obj_get(path);
@@ -239,16 +235,10 @@ static void drop_stranger(const char *dir, const char *name, void *argument)
 	unlink(path);
 }
 
-void datapath_drop_strangers(struct datapath *dp)
+void keeper_drop_strangers(struct keeper *keeper)
 {
-	pins_each(dp->pins, drop_stranger, dp, NULL);
-	response_follow(dp);
-}
-
-const struct datapath_link *datapath_links(const struct datapath *dp, size_t *count)
-{
-	*count = dp->links_count;
-	return dp->links;
+	pins_each(keeper->pins, drop_stranger, keeper, NULL);
+	response_follow(keeper);
 }
 
 static void unload_one(const char *dir, const char *name, void *argument)

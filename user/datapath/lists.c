@@ -2,7 +2,6 @@
 #include "datapath/lists.h"
 
 #include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,7 +35,7 @@ struct batch {
 
 static int trie(const struct datapath *dp)
 {
-	return bpf_map__fd(dp->skeleton->maps.lists);
+	return dp->fds[OBJECT_LISTS];
 }
 
 static struct list_key key_of(const struct prefix *prefix)
@@ -175,7 +174,7 @@ static void pass_end(struct datapath *dp)
 static int switch_on(struct datapath *dp, struct error *err)
 {
 	if (!(dp->features & FEATURE_LISTS)) {
-		int failure = program_load(dp, dp->features | FEATURE_LISTS, err);
+		int failure = datapath_load(dp, dp->features | FEATURE_LISTS, err);
 		if (failure)
 			return failure;
 	}
@@ -194,7 +193,7 @@ static void switch_off_when_empty(struct datapath *dp)
 	pass_end(dp);
 	dp->lists.expires_ns = LIST_FOR_GOOD;
 	dp->state->live.features &= ~FEATURE_LISTS;
-	if (program_load(dp, dp->features & ~FEATURE_LISTS, &err) < 0)
+	if (datapath_load(dp, dp->features & ~FEATURE_LISTS, &err) < 0)
 		log_warning("%s: the program goes on looking at empty lists", err.text);
 	filter_publish(dp, &nothing, no_anchors);
 	dp->lists.stale = 0;

@@ -11,10 +11,14 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 
 #define BPFFS "/sys/fs/bpf"
+
+#define LOCK_TRIES    25
+#define LOCK_PAUSE_NS 20000000
 
 static bool on_bpffs(const char *path)
 {
@@ -56,6 +60,18 @@ static int check_ours(int fd, const char *dir, struct error *err)
 	return 0;
 }
 
+/* A process that was killed lets go of its lock when the kernel gets round to it. */
+static int lock_soon(int fd)
+{
+	for (int try = 0;; try++) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return 0;
+		if (errno != EWOULDBLOCK || try == LOCK_TRIES)
+			return -errno;
+		nanosleep(&(struct timespec){.tv_nsec = LOCK_PAUSE_NS}, NULL);
+	}
+}
+
 int pins_lock_existing(const char *dir, struct error *err)
 {
 	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
@@ -63,8 +79,9 @@ int pins_lock_existing(const char *dir, struct error *err)
 		return error_set(err, -errno,
 		                 "%s: cannot open the directory of pins: %s: run as root, or name another with --pins",
 		                 dir, strerror(errno));
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-		return error_set(err, errno == EWOULDBLOCK ? -EBUSY : -errno,
+	int failure = lock_soon(fd);
+	if (failure)
+		return error_set(err, failure == -EWOULDBLOCK ? -EBUSY : failure,
 		                 "%s: another spillway daemon runs on these pins: stop it, or name others with --pins",
 		                 dir);
 	return TAKE_FD(fd);

@@ -31,16 +31,16 @@ __attribute__((format(printf, 2, 0))) static int keep_libbpf_words(enum libbpf_p
 }
 
 /* The map of the program that is loaded, by its descriptor; -1 where there is none. */
-static int loaded_map(const struct datapath *dp, const char *name)
+static int loaded_map(const struct keeper *keeper, const char *name)
 {
-	const struct bpf_map *map = dp->skeleton ? bpf_object__find_map_by_name(dp->skeleton->obj, name) : NULL;
+	const struct bpf_map *map = keeper->skeleton ? bpf_object__find_map_by_name(keeper->skeleton->obj, name) : NULL;
 
 	return map && bpf_map__autocreate(map) ? bpf_map__fd(map) : -1;
 }
 
 /* Gives a program the maps of the one whose place it takes, whether or not their pins are there, and else those that
  * are pinned. Says whether all of these were; those aside that come and go with a feature. */
-static int share_maps(const struct datapath *dp, struct spillway_bpf *skeleton, bool *complete, struct error *err)
+static int share_maps(const struct keeper *keeper, struct spillway_bpf *skeleton, bool *complete, struct error *err)
 {
 	struct bpf_map *map;
 
@@ -51,8 +51,8 @@ static int share_maps(const struct datapath *dp, struct spillway_bpf *skeleton, 
 		const char *name = pins_map_name(bpf_map__name(map));
 		if (!name || !bpf_map__autocreate(map))
 			continue;
-		int loaded = loaded_map(dp, bpf_map__name(map));
-		pins_path(dp->pins, name, path);
+		int loaded = loaded_map(keeper, bpf_map__name(map));
+		pins_path(keeper->pins, name, path);
 		if (loaded < 0 ? bpf_map__set_pin_path(map, path) < 0 : bpf_map__reuse_fd(map, loaded) < 0)
 			return error_set(err, -errno, "%s: cannot share the map: %s", path, strerror(errno));
 		*complete &= map == skeleton->maps.tags || access(path, F_OK) == 0;
@@ -75,12 +75,12 @@ const char *program_remedy(int failure)
 	}
 }
 
-int program_load(struct datapath *dp, uint32_t features, struct error *err)
+int program_load(struct keeper *keeper, uint32_t features, struct error *err)
 {
 	libbpf_set_print(keep_libbpf_words);
 	libbpf_words[0] = '\0';
-	dp->grants = (struct datapath_grants){.frags = probe_frags(), .jiffies = probe_configuration()};
-	LIBBPF_OPTS(bpf_object_open_opts, open, .kconfig = dp->grants.jiffies ? NULL : "CONFIG_HZ=0");
+	keeper->grants = (struct datapath_grants){.frags = probe_frags(), .jiffies = probe_configuration()};
+	LIBBPF_OPTS(bpf_object_open_opts, open, .kconfig = keeper->grants.jiffies ? NULL : "CONFIG_HZ=0");
 	_cleanup_(spillway_bpf__destroyp) struct spillway_bpf *skeleton = spillway_bpf__open_opts(&open);
 	if (!skeleton)
 		return error_set(err, -errno, "kernel programs: cannot open: %s", strerror(errno));
@@ -88,15 +88,15 @@ int program_load(struct datapath *dp, uint32_t features, struct error *err)
 	struct bpf_map *const tables[] = {skeleton->maps.meter_sets, skeleton->maps.meter_details,
 	                                  skeleton->maps.meter_overflows, skeleton->maps.meter_gauges};
 	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++)
-		bpf_map__set_max_entries(tables[i], dp->sets);
-	bpf_map__set_max_entries(skeleton->maps.lists, (uint32_t)dp->lists.entries_max);
-	if (dp->grants.frags)
+		bpf_map__set_max_entries(tables[i], keeper->sets);
+	bpf_map__set_max_entries(skeleton->maps.lists, (uint32_t)keeper->list_entries);
+	if (keeper->grants.frags)
 		bpf_program__set_flags(skeleton->progs.spillway, BPF_F_XDP_HAS_FRAGS);
 	skeleton->rodata->features = features;
 	bpf_map__set_autocreate(skeleton->maps.tags, features & FEATURE_TAGS);
-	if (dp->drop_passed)
+	if (keeper->drop_passed)
 		skeleton->rodata->action_passed = XDP_DROP;
-	int failure = share_maps(dp, skeleton, &dp->complete, err);
+	int failure = share_maps(keeper, skeleton, &keeper->complete, err);
 	if (failure)
 		return failure;
 	failure = spillway_bpf__load(skeleton);
@@ -106,16 +106,16 @@ int program_load(struct datapath *dp, uint32_t features, struct error *err)
 	/* The program has no use for the names, but holds them with the rest, so that all is found through it. */
 	bpf_prog_bind_map(bpf_program__fd(skeleton->progs.spillway), bpf_map__fd(skeleton->maps.catalogues), NULL);
 
-	for (size_t i = 0; i < dp->links_count; i++)
-		if (dp->link_fds[i] >= 0 &&
-		    bpf_link_update(dp->link_fds[i], bpf_program__fd(skeleton->progs.spillway), NULL) < 0 &&
+	for (size_t i = 0; i < keeper->links_count; i++)
+		if (keeper->link_fds[i] >= 0 &&
+		    bpf_link_update(keeper->link_fds[i], bpf_program__fd(skeleton->progs.spillway), NULL) < 0 &&
 		    errno != ENOLINK)
-			return error_set(err, -errno, "interface %s: cannot swap the program: %s", dp->links[i].name,
-			                 strerror(errno));
-	if (dp->skeleton)
-		spillway_bpf__destroy(dp->skeleton);
-	dp->skeleton = TAKE_PTR(skeleton);
-	dp->state = &dp->skeleton->bss->state;
-	dp->features = features;
+			return error_set(err, -errno, "interface %s: cannot swap the program: %s",
+			                 keeper->links[i].name, strerror(errno));
+	if (keeper->skeleton)
+		spillway_bpf__destroy(keeper->skeleton);
+	keeper->skeleton = TAKE_PTR(skeleton);
+	keeper->state = &keeper->skeleton->bss->state;
+	keeper->features = features;
 	return 0;
 }

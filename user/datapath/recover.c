@@ -70,67 +70,68 @@ static void recover_from_link(const char *dir, const char *name, void *argument)
 		recover_map(dir, ids[i]);
 }
 
-void datapath_recover(struct datapath *dp)
+void keeper_recover(struct keeper *keeper)
 {
-	pins_each(dp->pins, recover_from_link, NULL, NULL);
+	pins_each(keeper->pins, recover_from_link, NULL, NULL);
 }
 
 /* The directory itself may have been removed, and the lock lies on it. */
-static int keep_directory(struct datapath *dp, struct error *err)
+static int keep_directory(struct keeper *keeper, struct error *err)
 {
 	struct stat locked, there;
 
-	if (fstat(dp->lock, &locked) == 0 && stat(dp->pins, &there) == 0 && locked.st_ino == there.st_ino &&
+	if (fstat(keeper->lock, &locked) == 0 && stat(keeper->pins, &there) == 0 && locked.st_ino == there.st_ino &&
 	    locked.st_dev == there.st_dev)
 		return 0;
-	int lock = pins_lock(dp->pins, err);
+	int lock = pins_lock(keeper->pins, err);
 	if (lock < 0)
 		return lock;
-	close(dp->lock);
-	dp->lock = lock;
+	close(keeper->lock);
+	keeper->lock = lock;
 	return 0;
 }
 
-int datapath_keep_pins(struct datapath *dp, struct error *err)
+int keeper_keep_pins(struct keeper *keeper, struct error *err)
 {
 	struct bpf_map *map;
-	int count = 0, pinned = keep_directory(dp, err);
+	int count = 0, pinned = keep_directory(keeper, err);
 
-	bpf_object__for_each_map(map, dp->skeleton->obj)
+	bpf_object__for_each_map(map, keeper->skeleton->obj)
 	{
 		if (pinned < 0)
 			return pinned;
 		const char *name = pins_map_name(bpf_map__name(map));
 		if (!name || !bpf_map__autocreate(map))
 			continue;
-		pinned = pin_missing(dp->pins, name, bpf_map__fd(map), err);
+		pinned = pin_missing(keeper->pins, name, bpf_map__fd(map), err);
 		count += pinned > 0;
 	}
-	for (size_t i = 0; i < dp->links_count && pinned >= 0; i++) {
+	for (size_t i = 0; i < keeper->links_count && pinned >= 0; i++) {
 		char name[PIN_LINK_NAME_MAX];
-		if (!dp->links[i].index)
+		if (!keeper->links[i].index)
 			continue;
-		pins_link_name(dp->links[i].index, name);
-		pinned = pin_missing(dp->pins, name, dp->link_fds[i], err);
+		pins_link_name(keeper->links[i].index, name);
+		pinned = pin_missing(keeper->pins, name, keeper->link_fds[i], err);
 		count += pinned > 0;
 	}
-	if (dp->tags.skeleton && pinned >= 0) {
-		pinned = pin_missing(dp->pins, PIN_TAG_SOCKETS, bpf_map__fd(dp->tags.skeleton->maps.tag_sockets), err);
+	if (keeper->tags.skeleton && pinned >= 0) {
+		pinned = pin_missing(keeper->pins, PIN_TAG_SOCKETS,
+		                     bpf_map__fd(keeper->tags.skeleton->maps.tag_sockets), err);
 		count += pinned > 0;
 	}
 	for (int program = 0; program < TAG_PROGRAMS && pinned >= 0; program++) {
-		if (dp->tags.link_fds[program] < 0)
+		if (keeper->tags.link_fds[program] < 0)
 			continue;
-		pinned = pin_missing(dp->pins, tags_link_name(program), dp->tags.link_fds[program], err);
+		pinned = pin_missing(keeper->pins, tags_link_name(program), keeper->tags.link_fds[program], err);
 		count += pinned > 0;
 	}
-	tags_follow_cgroup(dp);
+	tags_follow_cgroup(keeper);
 	if (pinned >= 0) {
-		pinned = response_keep_pins(dp, err);
+		pinned = response_keep_pins(keeper, err);
 		count += pinned > 0 ? pinned : 0;
 	}
 	if (pinned >= 0) {
-		pinned = drops_keep_pins(dp, err);
+		pinned = drops_keep_pins(keeper, err);
 		count += pinned > 0 ? pinned : 0;
 	}
 	return pinned < 0 ? pinned : count;

@@ -81,9 +81,9 @@ void response_unpin(const char *dir, const char *name)
 	unlink(path);
 }
 
-bool response_load(struct datapath *dp)
+bool response_load(struct keeper *keeper)
 {
-	struct responder *responder = &dp->responder;
+	struct responder *responder = &keeper->responder;
 	_cleanup_(response_bpf__destroyp) struct response_bpf *skeleton = NULL;
 
 	if (responder->skeleton)
@@ -91,11 +91,11 @@ bool response_load(struct datapath *dp)
 	skeleton = response_bpf__open();
 	int failure = skeleton ? 0 : -errno;
 	if (!failure)
-		failure = bpf_map__reuse_fd(skeleton->maps.bss, bpf_map__fd(dp->skeleton->maps.bss));
+		failure = bpf_map__reuse_fd(skeleton->maps.bss, bpf_map__fd(keeper->skeleton->maps.bss));
 	if (!failure)
-		failure = bpf_map__reuse_fd(skeleton->maps.responses, bpf_map__fd(dp->skeleton->maps.responses));
+		failure = bpf_map__reuse_fd(skeleton->maps.responses, bpf_map__fd(keeper->skeleton->maps.responses));
 	if (!failure)
-		failure = bpf_map__reuse_fd(skeleton->maps.samples, bpf_map__fd(dp->skeleton->maps.samples));
+		failure = bpf_map__reuse_fd(skeleton->maps.samples, bpf_map__fd(keeper->skeleton->maps.samples));
 	if (!failure)
 		failure = response_bpf__load(skeleton);
 	if (failure) {
@@ -110,11 +110,11 @@ bool response_load(struct datapath *dp)
 }
 
 /* Puts the program on the device by a link: the one that is pinned, or a new one. Returns its descriptor, or -errno. */
-static int link_put(const struct datapath *dp, unsigned device, int program, struct error *err)
+static int link_put(const struct keeper *keeper, unsigned device, int program, struct error *err)
 {
 	char path[PATH_MAX];
 
-	pin_path(dp->pins, device, false, path);
+	pin_path(keeper->pins, device, false, path);
 	_cleanup_close_ int fd = access(path, F_OK) == 0 ? bpf_obj_get(path) : -1;
 	if (fd >= 0) {
 		struct bpf_link_info link = {0};
@@ -137,7 +137,7 @@ static int link_put(const struct datapath *dp, unsigned device, int program, str
 }
 
 /* The same as a filter of the device's qdisc, in place of the one that is there. */
-static int filter_put(const struct datapath *dp, unsigned device, int program, struct error *err)
+static int filter_put(const struct keeper *keeper, unsigned device, int program, struct error *err)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)device, .attach_point = BPF_TC_EGRESS);
 	LIBBPF_OPTS(bpf_tc_opts, place, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY, .prog_fd = program,
@@ -149,7 +149,7 @@ static int filter_put(const struct datapath *dp, unsigned device, int program, s
 		failure = bpf_tc_attach(&hook, &place);
 	if (failure)
 		return error_set(err, failure, "%s", strerror(-failure));
-	pin_path(dp->pins, device, true, path);
+	pin_path(keeper->pins, device, true, path);
 	unlink(path);
 	if (bpf_obj_pin(program, path) < 0) {
 		failure = -errno;
@@ -160,14 +160,14 @@ static int filter_put(const struct datapath *dp, unsigned device, int program, s
 	return 0;
 }
 
-static void device_attach(struct datapath *dp, const struct datapath_link *link)
+static void device_attach(struct keeper *keeper, const struct datapath_link *link)
 {
-	struct responder *responder = &dp->responder;
+	struct responder *responder = &keeper->responder;
 	int program = bpf_program__fd(responder->skeleton->progs.response);
 	struct error by_link, by_filter;
 
-	int fd = link_put(dp, link->index, program, &by_link);
-	if (fd < 0 && filter_put(dp, link->index, program, &by_filter) < 0) {
+	int fd = link_put(keeper, link->index, program, &by_link);
+	if (fd < 0 && filter_put(keeper, link->index, program, &by_filter) < 0) {
 		error_set(&responder->why, fd, "interface %s: no program on its way out: by a link: %s; by a qdisc: %s",
 		          link->name, by_link.text, by_filter.text);
 		log_warning("response times are not measured there: %s", responder->why.text);
@@ -177,23 +177,23 @@ static void device_attach(struct datapath *dp, const struct datapath_link *link)
 	responder->attached[responder->attached_count++].fd = fd < 0 ? -1 : fd;
 }
 
-static bool wanted_on(const struct datapath *dp, unsigned device)
+static bool wanted_on(const struct keeper *keeper, unsigned device)
 {
-	for (size_t i = 0; i < dp->links_count && dp->responder.skeleton; i++)
-		if (dp->links[i].index == device)
+	for (size_t i = 0; i < keeper->links_count && keeper->responder.skeleton; i++)
+		if (keeper->links[i].index == device)
 			return true;
 	return false;
 }
 
 /* At a start, the program that an earlier daemon has left is there before the interfaces are: it stays where theirs is.
  */
-static bool expected_on(const struct datapath *dp, unsigned device)
+static bool expected_on(const struct keeper *keeper, unsigned device)
 {
 	char name[PIN_LINK_NAME_MAX], path[PATH_MAX];
 
 	pins_link_name(device, name);
-	pins_path(dp->pins, name, path);
-	return dp->responder.skeleton && access(path, F_OK) == 0;
+	pins_path(keeper->pins, name, path);
+	return keeper->responder.skeleton && access(path, F_OK) == 0;
 }
 
 static void drop_unwanted(const char *dir, const char *name, void *argument)
@@ -213,37 +213,37 @@ static bool is_on(const struct responder *responder, unsigned device)
 	return false;
 }
 
-void response_follow(struct datapath *dp)
+void response_follow(struct keeper *keeper)
 {
-	struct responder *responder = &dp->responder;
+	struct responder *responder = &keeper->responder;
 
-	if (!(dp->state->live.features & FEATURE_RESPONSE)) {
+	if (!(keeper->state->live.features & FEATURE_RESPONSE)) {
 		response_bpf__destroy(responder->skeleton);
 		responder->skeleton = NULL;
 	}
-	pins_each(dp->pins, drop_unwanted, dp, NULL);
+	pins_each(keeper->pins, drop_unwanted, keeper, NULL);
 	for (size_t i = responder->attached_count; i-- > 0;) {
-		if (wanted_on(dp, responder->attached[i].device))
+		if (wanted_on(keeper, responder->attached[i].device))
 			continue;
 		if (responder->attached[i].fd >= 0)
 			close(responder->attached[i].fd);
 		responder->attached[i] = responder->attached[--responder->attached_count];
 	}
-	for (size_t i = 0; responder->skeleton && i < dp->links_count; i++)
-		if (dp->links[i].index && !is_on(responder, dp->links[i].index))
-			device_attach(dp, &dp->links[i]);
+	for (size_t i = 0; responder->skeleton && i < keeper->links_count; i++)
+		if (keeper->links[i].index && !is_on(responder, keeper->links[i].index))
+			device_attach(keeper, &keeper->links[i]);
 }
 
-int response_keep_pins(struct datapath *dp, struct error *err)
+int response_keep_pins(struct keeper *keeper, struct error *err)
 {
-	struct responder *responder = &dp->responder;
+	struct responder *responder = &keeper->responder;
 	int count = 0;
 
 	for (size_t i = 0; i < responder->attached_count; i++) {
 		char path[PATH_MAX];
 		bool filter = responder->attached[i].fd < 0;
 		int fd = filter ? bpf_program__fd(responder->skeleton->progs.response) : responder->attached[i].fd;
-		pin_path(dp->pins, responder->attached[i].device, filter, path);
+		pin_path(keeper->pins, responder->attached[i].device, filter, path);
 		if (access(path, F_OK) == 0)
 			continue;
 		if (bpf_obj_pin(fd, path) < 0)
@@ -254,9 +254,9 @@ int response_keep_pins(struct datapath *dp, struct error *err)
 	return count;
 }
 
-void response_close(struct datapath *dp)
+void response_close(struct keeper *keeper)
 {
-	struct responder *responder = &dp->responder;
+	struct responder *responder = &keeper->responder;
 
 	for (size_t i = 0; i < responder->attached_count; i++)
 		if (responder->attached[i].fd >= 0)
@@ -266,21 +266,10 @@ void response_close(struct datapath *dp)
 	responder->skeleton = NULL;
 }
 
-static bool on_everywhere(const struct datapath *dp)
+bool response_on_everywhere(const struct keeper *keeper)
 {
-	for (size_t i = 0; i < dp->links_count; i++)
-		if (dp->links[i].index && !is_on(&dp->responder, dp->links[i].index))
+	for (size_t i = 0; i < keeper->links_count; i++)
+		if (keeper->links[i].index && !is_on(&keeper->responder, keeper->links[i].index))
 			return false;
-	return dp->responder.skeleton != NULL;
-}
-
-struct datapath_responses datapath_responses(const struct datapath *dp)
-{
-	bool on = on_everywhere(dp), refused = !on && dp->responder.why.text[0];
-
-	return (struct datapath_responses){.used = dp->state->live.features & FEATURE_RESPONSE || refused,
-	                                   .on = on,
-	                                   .why = dp->responder.why.text,
-	                                   .services = dp->responses,
-	                                   .samples = dp->samples};
+	return keeper->responder.skeleton != NULL;
 }

@@ -84,11 +84,11 @@ static void pin_remove(const char *pins, const char *name)
 	unlink(path);
 }
 
-static void link_drop(struct datapath *dp, enum tag_program program)
+static void link_drop(struct keeper *keeper, enum tag_program program)
 {
-	int *fd = &dp->tags.link_fds[program];
+	int *fd = &keeper->tags.link_fds[program];
 
-	pin_remove(dp->pins, programs[program].pin);
+	pin_remove(keeper->pins, programs[program].pin);
 	if (*fd >= 0)
 		close(*fd);
 	*fd = -1;
@@ -96,15 +96,15 @@ static void link_drop(struct datapath *dp, enum tag_program program)
 
 /* Puts the program on the cgroup: into the link that an earlier daemon, or an earlier configuration, has left there, or
  * into a new one. */
-static int link_put(struct datapath *dp, enum tag_program program, int cgroup_fd, struct error *err)
+static int link_put(struct keeper *keeper, enum tag_program program, int cgroup_fd, struct error *err)
 {
 	char path[PATH_MAX];
-	int new_program = program_fd(&dp->tags, program);
+	int new_program = program_fd(&keeper->tags, program);
 
-	pins_path(dp->pins, programs[program].pin, path);
+	pins_path(keeper->pins, programs[program].pin, path);
 	_cleanup_close_ int fd = access(path, F_OK) == 0 ? bpf_obj_get(path) : -1;
 	if (fd < 0 || !link_is_on(fd, cgroup_fd) || bpf_link_update(fd, new_program, NULL) < 0) {
-		link_drop(dp, program);
+		link_drop(keeper, program);
 		if (fd >= 0)
 			close(fd);
 		fd = bpf_link_create(new_program, cgroup_fd, programs[program].hook, NULL);
@@ -114,13 +114,13 @@ static int link_put(struct datapath *dp, enum tag_program program, int cgroup_fd
 		if (bpf_obj_pin(fd, path) < 0)
 			return error_set(err, -errno, "%s: cannot pin: %s", path, strerror(errno));
 	}
-	if (dp->tags.link_fds[program] >= 0)
-		close(dp->tags.link_fds[program]);
-	dp->tags.link_fds[program] = TAKE_FD(fd);
+	if (keeper->tags.link_fds[program] >= 0)
+		close(keeper->tags.link_fds[program]);
+	keeper->tags.link_fds[program] = TAKE_FD(fd);
 	return 0;
 }
 
-static int load(struct datapath *dp, const struct config_tags *config, struct error *err)
+static int load(struct keeper *keeper, const struct config_tags *config, struct error *err)
 {
 	char path[PATH_MAX];
 	_cleanup_(tag_bpf__destroyp) struct tag_bpf *skeleton = tag_bpf__open();
@@ -130,27 +130,27 @@ static int load(struct datapath *dp, const struct config_tags *config, struct er
 	for (size_t i = 0; i < config->uids_count; i++)
 		skeleton->rodata->allowed_uids[i] = config->uids[i];
 	skeleton->rodata->allowed_uids_count = (uint32_t)config->uids_count;
-	pins_path(dp->pins, PIN_TAG_SOCKETS, path);
+	pins_path(keeper->pins, PIN_TAG_SOCKETS, path);
 	int failure = bpf_map__set_pin_path(skeleton->maps.tag_sockets, path);
 	if (!failure)
-		failure = bpf_map__reuse_fd(skeleton->maps.tags, bpf_map__fd(dp->skeleton->maps.tags));
+		failure = bpf_map__reuse_fd(skeleton->maps.tags, bpf_map__fd(keeper->skeleton->maps.tags));
 	if (!failure)
 		failure = tag_bpf__load(skeleton);
 	if (failure)
 		return error_set(err, failure, "the kernel refuses the programs: %s", strerror(-failure));
-	tags_close(&dp->tags); /* the links are pinned, and adopted from there */
-	dp->tags.skeleton = TAKE_PTR(skeleton);
+	tags_close(&keeper->tags); /* the links are pinned, and adopted from there */
+	keeper->tags.skeleton = TAKE_PTR(skeleton);
 	return 0;
 }
 
 /* The end of connections is watched before their begin. */
-static int attach(struct datapath *dp, struct error *err)
+static int attach(struct keeper *keeper, struct error *err)
 {
 	_cleanup_close_ int root = cgroup_open("", err);
 	if (root < 0)
 		return root;
-	int failure = link_put(dp, TAG_END, root, err);
-	return failure ? failure : link_put(dp, TAG_SET, root, err);
+	int failure = link_put(keeper, TAG_END, root, err);
+	return failure ? failure : link_put(keeper, TAG_SET, root, err);
 }
 
 void tags_close(struct tags *tags)
@@ -164,9 +164,9 @@ void tags_close(struct tags *tags)
 	}
 }
 
-static void forget_all(const struct datapath *dp)
+static void forget_all(const struct keeper *keeper)
 {
-	int map = bpf_map__fd(dp->skeleton->maps.tags);
+	int map = bpf_map__fd(keeper->skeleton->maps.tags);
 	struct tag_key key;
 
 	while (map >= 0 && bpf_map_get_next_key(map, NULL, &key) == 0 && bpf_map_delete_elem(map, &key) == 0)
@@ -174,55 +174,48 @@ static void forget_all(const struct datapath *dp)
 }
 
 /* Without those who end them, tags would outlive their connections: so all of them go. */
-static void turn_off(struct datapath *dp)
+static void turn_off(struct keeper *keeper)
 {
 	for (int program = 0; program < TAG_PROGRAMS; program++)
-		link_drop(dp, program);
-	tags_close(&dp->tags);
-	pin_remove(dp->pins, PIN_TAG_SOCKETS);
-	forget_all(dp);
+		link_drop(keeper, program);
+	tags_close(&keeper->tags);
+	pin_remove(keeper->pins, PIN_TAG_SOCKETS);
+	forget_all(keeper);
 }
 
-void tags_follow_cgroup(struct datapath *dp)
+void tags_follow_cgroup(struct keeper *keeper)
 {
 	struct error err;
 
-	if (!dp->tags.skeleton)
+	if (!keeper->tags.skeleton)
 		return;
-	_cleanup_close_ int cgroup = dp->tags.config.cgroup[0] ? cgroup_open(dp->tags.config.cgroup, &err) : -1;
-	int *link = &dp->tags.link_fds[TAG_SET_TRUSTED];
+	_cleanup_close_ int cgroup = keeper->tags.config.cgroup[0] ? cgroup_open(keeper->tags.config.cgroup, &err) : -1;
+	int *link = &keeper->tags.link_fds[TAG_SET_TRUSTED];
 	if (cgroup < 0)
-		link_drop(dp, TAG_SET_TRUSTED);
-	else if ((*link < 0 || !link_is_on(*link, cgroup)) && link_put(dp, TAG_SET_TRUSTED, cgroup, &err) < 0)
+		link_drop(keeper, TAG_SET_TRUSTED);
+	else if ((*link < 0 || !link_is_on(*link, cgroup)) && link_put(keeper, TAG_SET_TRUSTED, cgroup, &err) < 0)
 		log_warning("tags.cgroup: %s: its processes cannot name users", err.text);
 }
 
-void tags_apply(struct datapath *dp, const struct config_tags *config)
+void tags_apply(struct keeper *keeper, const struct config_tags *config)
 {
-	struct tags *tags = &dp->tags;
+	struct tags *tags = &keeper->tags;
 
-	if (!(dp->state->live.features & FEATURE_TAGS)) {
-		turn_off(dp);
-		pin_remove(dp->pins, PIN_TAGS);
+	if (!(keeper->state->live.features & FEATURE_TAGS)) {
+		turn_off(keeper);
+		pin_remove(keeper->pins, PIN_TAGS);
 		return;
 	}
 	if (tags->skeleton && memcmp(&tags->config, config, sizeof(*config)) == 0)
 		return;
 	tags->config = *config;
-	int failure = load(dp, config, &tags->why);
+	int failure = load(keeper, config, &tags->why);
 	if (!failure)
-		failure = attach(dp, &tags->why);
+		failure = attach(keeper, &tags->why);
 	if (failure) {
 		log_warning("users of kind 'tag' count for their sources: %s", tags->why.text);
-		turn_off(dp);
+		turn_off(keeper);
 		return;
 	}
-	tags_follow_cgroup(dp);
-}
-
-struct datapath_tags datapath_tags(const struct datapath *dp)
-{
-	return (struct datapath_tags){.used = dp->state->live.features & FEATURE_TAGS,
-	                              .on = dp->tags.skeleton != NULL,
-	                              .why = dp->tags.why.text};
+	tags_follow_cgroup(keeper);
 }

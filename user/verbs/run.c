@@ -8,7 +8,7 @@
 
 static const char help[] =
 	"usage: spillway run [--config F] [--interface I] [--observe] [--takeover]\n"
-	"                    [--detach-on-exit] [--socket PATH] [--pins DIR]\n\n"
+	"                    [--detach-on-exit] [--user NAME] [--socket PATH] [--pins DIR]\n\n"
 	"Attaches to the interfaces, applies the configuration and stays in the foreground. An earlier daemon's "
 	"pinned\n"
 	"state is adopted with its counters and users. SIGHUP reloads; SIGTERM and SIGINT stop the daemon, and "
@@ -19,6 +19,7 @@ static const char help[] =
 	"  --observe         decide and count everything, drop nothing\n"
 	"  --takeover        a daemon that runs already is asked to go, once the configuration has been read\n"
 	"  --detach-on-exit  detach and unpin everything when the daemon stops\n"
+	"  --user NAME       whom it becomes once it is started ('spillway' where there is such a user)\n"
 	"  --socket PATH     the control socket (SPILLWAY_SOCKET; /run/spillway/spillway.sock)\n"
 	"  --pins DIR        where kernel state is pinned (SPILLWAY_PINS; /sys/fs/bpf/spillway)\n";
 
@@ -35,12 +36,13 @@ static void make_way(const char *socket)
 
 int verb_run(int argc, char **argv)
 {
-	enum { CONFIG = 1, INTERFACE, OBSERVE, TAKEOVER, DETACH };
+	enum { CONFIG = 1, INTERFACE, OBSERVE, TAKEOVER, DETACH, USER };
 	static const struct option options[] = {{"config", required_argument, NULL, CONFIG},
 	                                        {"interface", required_argument, NULL, INTERFACE},
 	                                        {"observe", no_argument, NULL, OBSERVE},
 	                                        {"takeover", no_argument, NULL, TAKEOVER},
 	                                        {"detach-on-exit", no_argument, NULL, DETACH},
+	                                        {"user", required_argument, NULL, USER},
 	                                        COMMON_OPTIONS,
 	                                        {NULL, 0, NULL, 0}};
 	struct common_options common = common_options_default();
@@ -58,6 +60,8 @@ int verb_run(int argc, char **argv)
 			daemon.make_way = make_way;
 		else if (option == DETACH)
 			daemon.detach_on_exit = true;
+		else if (option == USER)
+			daemon.user = optarg;
 		else
 			status = common_option(option, &common, help);
 		if (status >= 0)

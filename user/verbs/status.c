@@ -36,6 +36,7 @@ static const struct column hotspot_columns[] = {
 	{"why", "WHY IT WAS TOLD", COLUMN_TEXT},
 };
 
+/* Features, and protections alike. */
 static void print_features_off(const json_t *features)
 {
 	const json_t *feature;
@@ -64,6 +65,7 @@ static void print_status(const json_t *status)
 	printf("lists: %.0f prefixes allowed, %.0f denied\n", json_number_value(json_object_get(lists, "allowed")),
 	       json_number_value(json_object_get(lists, "denied")));
 	print_features_off(json_object_get(status, "features"));
+	print_features_off(json_object_get(status, "protections"));
 	putchar('\n');
 	table_print(json_object_get(status, "interfaces"), interface_columns,
 	            sizeof(interface_columns) / sizeof(*interface_columns));

@@ -22,6 +22,10 @@ _spillway() {
 		_available_interfaces
 		return
 		;;
+	--user)
+		_allowed_users
+		return
+		;;
 	--service)
 		mapfile -t COMPREPLY < <(compgen -W "$(_spillway_services)" -- "$cur")
 		return
