@@ -16,7 +16,7 @@ ip link set lo up
 for module in /modules/*.ko; do
 	insmod "$module"
 done
-# MATRIX_* come from the kernel's command line.
+# MATRIX_SECONDS and EMULATED come from the kernel's command line.
 for build in /builds/*; do
 	KERNEL_CONFIG=/boot/config-$(uname -r) bash /check.sh "${build##*/}" "$build"
 done
