@@ -333,6 +333,22 @@ static void test_no_target_yet(void **state)
 	assert_true(isnan(trial.decision.target) && isnan(trial.decision.target_response_s));
 }
 
+/* Of a service that answers nothing, the host's stall is a signal, and called by its name. */
+static void test_host(void **state)
+{
+	struct trial trial = calm();
+
+	(void)state;
+	trial.bounds.replies = false;
+	trial.signals.requests = trial.signals.responses = 0;
+	trial.signals.response_p50_s = trial.signals.response_p99_s = NAN;
+	trial.signals.host_pressure = 0.99;
+	step(&trial);
+	assert_string_equal(trial.decision.signal, "host");
+	assert_true(trial.decision.value > trial.decision.target);
+	assert_non_null(strstr(trial.why, "stands still for 99 %"));
+}
+
 static double junk(uint64_t *chance)
 {
 	static const double odd[] = {0,    -1,    NAN,   INFINITY, -INFINITY, 1e-300, 1e300,
@@ -413,21 +429,14 @@ static void test_tenured(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_calm),
-		cmocka_unit_test(test_flood),
-		cmocka_unit_test(test_release),
-		cmocka_unit_test(test_target),
-		cmocka_unit_test(test_overflows),
-		cmocka_unit_test(test_fault),
-		cmocka_unit_test(test_no_replies),
-		cmocka_unit_test(test_no_traffic),
-		cmocka_unit_test(test_f21_stale),
-		cmocka_unit_test(test_f24_clock),
-		cmocka_unit_test(test_f24_frozen),
-		cmocka_unit_test(test_f24_zero_and_missing),
-		cmocka_unit_test(test_no_target_yet),
-		cmocka_unit_test(test_f24_absurd),
-		cmocka_unit_test(test_minimum_above_maximum),
+		cmocka_unit_test(test_calm),          cmocka_unit_test(test_flood),
+		cmocka_unit_test(test_release),       cmocka_unit_test(test_target),
+		cmocka_unit_test(test_overflows),     cmocka_unit_test(test_fault),
+		cmocka_unit_test(test_no_replies),    cmocka_unit_test(test_no_traffic),
+		cmocka_unit_test(test_f21_stale),     cmocka_unit_test(test_f24_clock),
+		cmocka_unit_test(test_f24_frozen),    cmocka_unit_test(test_f24_zero_and_missing),
+		cmocka_unit_test(test_no_target_yet), cmocka_unit_test(test_host),
+		cmocka_unit_test(test_f24_absurd),    cmocka_unit_test(test_minimum_above_maximum),
 		cmocka_unit_test(test_tenured),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

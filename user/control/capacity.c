@@ -376,6 +376,13 @@ static bool is_surge(const struct capacity_view *view)
 	return view->offered_pps * view->elapsed_s > UNPROVEN * proven + SURGE_CHANCE * sqrt(proven);
 }
 
+static const char *signal_of(const struct capacity_view *view, bool host)
+{
+	if (view->lossy)
+		return host ? "host" : "overflows";
+	return view->response_s > 0 ? "response" : "none";
+}
+
 void capacity_step(struct capacity *capacity, const struct capacity_limits *limits,
                    const struct capacity_sample *sample, struct capacity_verdict *out)
 {
@@ -403,8 +410,9 @@ void capacity_step(struct capacity *capacity, const struct capacity_limits *limi
 	bool answers = view.response_s > 0;
 	/* Of a service that is asked nothing, or whose answers are still on their way, a busy host says nothing. */
 	bool mute = !answers && !(sample->requests > 0) && sample->admitted_pps > 0;
-	if (mute && sample->host_pressure > PRESSURE_MUCH)
-		view.loss = fmax(view.loss, sample->host_pressure - PRESSURE_MUCH);
+	bool host = mute && sample->host_pressure - PRESSURE_MUCH > view.loss;
+	if (host)
+		view.loss = sample->host_pressure - PRESSURE_MUCH;
 	view.done_pps = answers ? done / sample->elapsed_s : view.admitted_pps * (1 - view.loss);
 	view.strain = known_or(view.response_s / view.target_s, 0);
 	view.lossy = view.loss > LOSS_MUCH;
@@ -428,11 +436,13 @@ void capacity_step(struct capacity *capacity, const struct capacity_limits *limi
 	capacity->cut_s = capacity->pps < before ? 0 : capacity->cut_s + sample->elapsed_s;
 	double told_s = view.target_s > 0 ? view.target_s : NAN;
 	*out = (struct capacity_verdict){
-		.signal = view.lossy ? "overflows"
-	                  : answers  ? "response"
-	                             : "none",
-		.value = view.lossy ? view.loss : view.response_s,
-		.target = view.lossy ? LOSS_MUCH : told_s,
+		.signal = signal_of(&view, host),
+		.value = !view.lossy ? view.response_s
+	                 : host      ? sample->host_pressure
+	                             : view.loss,
+		.target = !view.lossy ? told_s
+	                  : host      ? PRESSURE_MUCH + LOSS_MUCH
+	                              : LOSS_MUCH,
 		.best_s = best_s,
 		.target_s = told_s,
 		.strained = strained,

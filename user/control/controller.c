@@ -295,6 +295,10 @@ static void words_cause(const struct controller_decision *decision, char *out, s
 		         decision->value * 100);
 		return;
 	}
+	if (strcmp(decision->signal, "host") == 0) {
+		snprintf(out, size, "work of this host stands still for %.0f %% of the time", decision->value * 100);
+		return;
+	}
 	if (strcmp(decision->signal, "response") != 0 || !isfinite(decision->value) || !isfinite(decision->target)) {
 		snprintf(out, size, "no measurement speaks against it");
 		return;
