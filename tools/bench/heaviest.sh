@@ -13,7 +13,7 @@ fi
 edge=swh-$$-edge attacker=swh-$$-attacker flood=
 
 remove() {
-	[ -z "$flood" ] || kill "$flood" 2>/dev/null || true
+	[ -z "$flood" ] || kill -- "-$flood" 2>/dev/null || true # the loop, and who sends in it
 	ip netns del "$edge" 2>/dev/null || true
 	ip netns del "$attacker" 2>/dev/null || true
 }
@@ -28,12 +28,14 @@ for place in "$edge edge" "$attacker attack"; do
 done
 export HEAVIEST_RATE HEAVIEST_SECONDS HEAVIEST_USERS=1000000 HEAVIEST_INTERFACE=edge
 
+set -m # a process group of its own for what runs beside
 # Frames are taken once the program is attached: until then the generator fails, and tries again.
 (
 	while ! ip netns exec "$attacker" "$O/spillway-traffic" --interface attack --destination-mac 02:00:00:00:00:01 \
-		--destination 192.0.2.1 --port 53 --sources 128.0.0.0/1 --distribution unique --seconds 3600 2>/dev/null; do
+		--destination 192.0.2.1 --port 53 --sources 128.0.0.0/1 --distribution unique --seconds 3600 >/dev/null 2>&1; do
 		sleep 0.1
 	done
 ) &
 flood=$!
+set +m
 nsenter --net="/run/netns/$edge" "$O/tests/packet/heaviest_test"
