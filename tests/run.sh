@@ -18,8 +18,8 @@ trap 'rm -f "$counts"' EXIT
 # tell NAME PASSED FAILED SKIPPED SINCE [LOG-OF-FAILURE]: counts, and says in one piece what became of it.
 tell() {
 	local word=ok
-	[ "$3" -eq 0 ] || word=FAIL
 	[ "$4" -eq 0 ] || word=SKIPPED
+	[ "$3" -eq 0 ] || word=FAIL
 	printf '%d %d %d\n' "$2" "$3" "$4" >>"$counts"
 	printf '%-5s %s (%d, %d s)\n%s' "$word" "$1" "$2" $((SECONDS - $5)) "${6:+$6$'\n'}"
 }
@@ -34,7 +34,7 @@ run_lint() {
 # number that failed.
 run_program() {
 	local name=$1 log status=0 good skipped began=$SECONDS words=
-	log=$O/${name// /.}.log
+	log=$O/${name//[ \/]/.}.log
 	shift
 	"$@" >"$log" 2>&1 || status=$?
 	good=$(sed -nE 's/^\[  PASSED  \] ([0-9]+) test\(s\).*/\1/p' "$log" | awk '{n += $1} END {print n + 0}')
