@@ -225,3 +225,16 @@ limit_memory() {
 	assert [ "$passed" -le "$(jq -s 'map(.seconds * 1000 + 102) | add | ceil' "$DIR/flood" "$DIR/flood.2")" ]
 	unload
 }
+
+@test "F21: a daemon that gets no processor while it answers loses no answer, and is not taken for a slow client" {
+	start
+	"$SPILLWAY" deny 203.0.113.9 3>&- & # the first entry: the program is loaded anew, which takes its time
+	local asking=$!
+	sleep 0.1
+	kill -STOP "$daemon"
+	sleep 6 # longer than a client has between two bytes
+	kill -CONT "$daemon"
+	wait "$asking"
+	"$SPILLWAY" forget 203.0.113.9
+	unload
+}

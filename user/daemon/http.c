@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "daemon/http.h"
 
+#include <arpa/inet.h>
 #include <event2/buffer.h>
+#include <event2/event.h>
 #include <event2/keyvalq_struct.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
-
-#include "base/prefix.h"
 
 #define GZIP_BYTES_LEAST 2048 /* below, a packet or two carry the text as it is */
 
@@ -19,6 +19,16 @@ static void paid(const void *bytes, size_t size, void *taken)
 	(void)bytes;
 	bytes_owed -= size;
 	free(taken);
+}
+
+/* The time that the daemon took to answer is not the client's: what it has for its next bytes begins now. The loop
+ * itself knows no other time than that at which it began to work on the request. */
+static void restart_timeout(struct evhttp_request *request)
+{
+	struct evhttp_connection *connection = evhttp_request_get_connection(request);
+
+	event_base_update_cache_time(evhttp_connection_get_base(connection));
+	evhttp_connection_set_timeout(connection, HTTP_TIMEOUT_S);
 }
 
 /* `taken` is freed in any case. */
@@ -38,6 +48,7 @@ static void reply_with(struct evhttp_request *request, int code, const char *typ
 	bytes_owed += size;
 	if (!with_body || evbuffer_add_reference(buffer, bytes, size, paid, taken) < 0)
 		paid(bytes, size, taken);
+	restart_timeout(request);
 	evhttp_send_reply(request, code, code < 400 ? "OK" : "Error", buffer);
 	if (buffer)
 		evbuffer_free(buffer);
@@ -138,17 +149,22 @@ void http_reply_error(struct evhttp_request *request, int code, const struct err
 	http_reply_json(request, code, json_pack("{s:s}", "error", err->text));
 }
 
+/* Nothing but an address, as an authority writes one (RFC 3986 section 3.2.2), or the one name that is this host's
+ * everywhere. */
 static bool host_allowed(struct evhttp_request *request)
 {
 	const char *host = evhttp_request_get_host(request);
-	struct prefix address;
-	char bare[64];
+	struct in6_addr address;
+	char inner[INET6_ADDRSTRLEN];
 
-	if (!host || strcasecmp(host, "localhost") == 0)
+	if (!host || strcasecmp(host, "localhost") == 0 || inet_pton(AF_INET, host, &address) == 1)
 		return true;
-	snprintf(bare, sizeof(bare), "%s", host[0] == '[' ? host + 1 : host);
-	bare[strcspn(bare, "]/")] = '\0';
-	return prefix_parse(bare, &address, NULL) == 0;
+	size_t length = strlen(host);
+	if (length < 2 || length - 2 >= sizeof(inner) || host[0] != '[' || host[length - 1] != ']')
+		return false;
+	memcpy(inner, host + 1, length - 2);
+	inner[length - 2] = '\0';
+	return inet_pton(AF_INET6, inner, &address) == 1;
 }
 
 bool http_only_reads(struct evhttp_request *request)

@@ -14,6 +14,8 @@
  * been taken or their connections have timed out. */
 #define HTTP_OWED_BYTES_MAX ((size_t)64 << 20)
 
+#define HTTP_TIMEOUT_S 5 /* for a client, between two bytes */
+
 /* A page elsewhere must not read this host through a browser by a name of its own (DNS rebinding), and what is read
  * changes nothing. Answers 403 or 405 and returns false where either does not hold. */
 bool http_only_reads(struct evhttp_request *request);

@@ -29,7 +29,6 @@
 
 #define REQUEST_BYTES_MAX 65536
 #define HEADER_BYTES_MAX  16384
-#define REQUEST_TIMEOUT_S 5  /* between two bytes */
 #define IDLE_TIMEOUT_S    30 /* between two whole requests */
 #define USERS_DEFAULT     20
 #define LISTEN_BACKLOG    128
@@ -454,7 +453,7 @@ static int door_open(struct door *door, struct server *server, bool changes, siz
 	door->http = evhttp_new(server->daemon->loop);
 	if (!door->http)
 		return error_set(err, -ENOMEM, "server: no memory");
-	evhttp_set_timeout(door->http, REQUEST_TIMEOUT_S);
+	evhttp_set_timeout(door->http, HTTP_TIMEOUT_S);
 	evhttp_set_max_body_size(door->http, REQUEST_BYTES_MAX);
 	evhttp_set_max_headers_size(door->http, HEADER_BYTES_MAX);
 	evhttp_set_allowed_methods(door->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD);

@@ -34,7 +34,7 @@ static void link_path(const struct keeper *keeper, unsigned device, char out[PAT
 
 static bool attached_generic(unsigned device)
 {
-	LIBBPF_OPTS(bpf_xdp_query_opts, query);
+	struct bpf_xdp_query_opts query = {.sz = sizeof(query)};
 
 	return bpf_xdp_query((int)device, 0, &query) == 0 && query.attach_mode == XDP_ATTACHED_SKB;
 }

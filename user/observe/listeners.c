@@ -105,7 +105,7 @@ static int on_listener(const struct nlmsghdr *message, void *argument)
 	struct look *look = argument;
 	const struct listeners *listeners = look->listeners;
 	const struct inet_diag_msg *told = mnl_nlmsg_get_payload(message);
-	const struct nlattr *attribute;
+	struct nlattr *attribute; /* not const for the sake of the macro, which casts that away */
 	struct account now = {.cookie = told->id.idiag_cookie[0] | (uint64_t)told->id.idiag_cookie[1] << 32};
 
 	mnl_attr_for_each(attribute, message, sizeof(*told))
