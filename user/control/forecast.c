@@ -476,7 +476,8 @@ static struct series trim(const struct series *series)
 
 	while (skipped < series->count && isnan(series->values[skipped]))
 		skipped++;
-	trimmed.values += skipped;
+	if (skipped) /* where there is nothing, there is not even an array */
+		trimmed.values += skipped;
 	trimmed.count -= skipped;
 	trimmed.start_s += (int64_t)(skipped * series->step_s);
 	return trimmed;

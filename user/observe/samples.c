@@ -5,7 +5,8 @@
 #include <math.h>
 #include <string.h>
 
-#define PACKING 1 /* the first byte of whatever is packed: how it is */
+#define RATE_MOST 1e15 /* packets a second, in a sum: no host comes near it */
+#define PACKING   1    /* the first byte of whatever is packed: how it is */
 
 const struct step history_steps[STEPS] = {
 	[STEP_SECOND] = {"second", "seconds", 1, 60, 86400},
@@ -97,6 +98,12 @@ struct bytes {
 	const uint8_t *next, *end;
 	bool broken;
 };
+
+/* `bytes` may be NULL where there are none. */
+static struct bytes bytes_of(const uint8_t *bytes, size_t size)
+{
+	return (struct bytes){bytes, size ? bytes + size : bytes, false};
+}
 
 static uint64_t read_number(struct bytes *bytes)
 {
@@ -199,7 +206,7 @@ static void unpack_column(struct bytes *bytes, const uint8_t *present, struct sa
 
 int samples_unpack(const uint8_t *bytes, size_t size, struct sample *samples, size_t count)
 {
-	struct bytes left = {bytes, bytes + size, false};
+	struct bytes left = bytes_of(bytes, size);
 
 	memset(samples, 0, count * sizeof(*samples));
 	if (count > SAMPLES_MAX || read_number(&left) != PACKING)
@@ -235,7 +242,7 @@ void distribution_add_user(struct distribution *distribution, double packets_per
 		return;
 	distribution->rates[bin_of(packets_per_second, BINS_RATE_LEAST, BINS_RATES)]++;
 	distribution->sizes[bin_of(bytes_per_second / packets_per_second, BINS_SIZE_LEAST, BINS_SIZES)] +=
-		(uint64_t)(packets_per_second + 0.5);
+		(uint64_t)(fmin(packets_per_second, RATE_MOST) + 0.5);
 }
 
 void distribution_add(struct distribution *into, const struct distribution *more)
@@ -301,7 +308,7 @@ size_t distribution_pack(const struct distribution *distribution, uint8_t *out)
 
 int distribution_unpack(const uint8_t *bytes, size_t size, struct distribution *out)
 {
-	struct bytes left = {bytes, bytes + size, false};
+	struct bytes left = bytes_of(bytes, size);
 
 	*out = (struct distribution){0};
 	if (read_number(&left) != PACKING)
@@ -330,7 +337,7 @@ size_t sampled_users_pack(const struct sampled_user *users, size_t count, uint8_
 
 int sampled_users_unpack(const uint8_t *bytes, size_t size, struct sampled_user out[SAMPLED_USERS_MAX])
 {
-	struct bytes left = {bytes, bytes + size, false};
+	struct bytes left = bytes_of(bytes, size);
 	int count = 0;
 
 	if (read_number(&left) != PACKING)
