@@ -107,12 +107,15 @@ static void read_lines(struct reading *reading, FILE *stream, struct prefix_plac
 	uint64_t bytes = 0;
 
 	/* A comment may be longer than the buffer: what follows is of the same line. */
-	for (bool continued = false; fgets(line, sizeof(line), stream);) {
+	for (bool continued = false;;) {
+		memset(line, '\n', sizeof(line)); /* so that the last zero byte is the one that ends what is read */
+		if (!fgets(line, sizeof(line), stream))
+			return;
 		size_t length = strlen(line);
 		bool whole = length && line[length - 1] == '\n';
 		place->line += !continued;
 		bytes += whole ? length : sizeof(line) - 1;
-		if (!whole && length < sizeof(line) - 1 && !feof(stream)) {
+		if (line + length != memrchr(line, '\0', sizeof(line))) {
 			fault_at(reading, place, "a zero byte: expected text, a prefix a line");
 			return;
 		}

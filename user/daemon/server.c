@@ -238,7 +238,11 @@ static void on_lists(struct evhttp_request *request, void *argument)
 		error_set(&err, 0, "limit=%s: a whole number was expected", limit);
 		http_reply_error(request, 400, &err);
 	} else {
-		answer(request, api_lists(server->daemon, after, count, &err), &err);
+		json_t *page = api_lists(server->daemon, after, count, &err);
+		if (page)
+			http_reply_json(request, 200, page);
+		else /* what to go on after is no prefix, or is there no more */
+			http_reply_error(request, after ? 400 : 500, &err);
 	}
 	evhttp_clear_headers(&query);
 }

@@ -56,6 +56,15 @@ static struct prefix prefix_of(const struct list_key *key)
 	return prefix;
 }
 
+/* An entry as it was read: what names no list, as nothing of ours does, says nothing. */
+static void entry_take(struct list_entry *entry)
+{
+	if (entry->set >= LISTS)
+		entry->set = LIST_NONE;
+	if (entry->filed >= LISTS)
+		entry->filed = LIST_NONE;
+}
+
 /* What an entry says: until its time is over, and afterwards. */
 static enum list entry_list(const struct list_entry *entry)
 {
@@ -122,6 +131,7 @@ static struct list_entry entry_get(const struct datapath *dp, const struct list_
 
 	if (bpf_map_lookup_elem(trie(dp), key, &entry) < 0 || entry.length != key->length)
 		entry = (struct list_entry){.length = (__u8)key->length};
+	entry_take(&entry);
 	return entry;
 }
 
@@ -393,6 +403,8 @@ static int batch_read(const struct datapath *dp, bool begun, struct list_key *cu
 		bpf_map_lookup_batch(trie(dp), begun ? cursor : NULL, &next, batch->keys, batch->entries, &count, NULL);
 	if (failure < 0 && errno != ENOENT)
 		return -errno;
+	for (__u32 i = 0; i < count; i++)
+		entry_take(&batch->entries[i]);
 	if (count)
 		*cursor = batch->keys[count - 1];
 	return (int)count;
