@@ -12,8 +12,8 @@ include mk/bpf.mk
 include mk/user.mk
 include mk/page.mk
 include mk/tools.mk
-include mk/fuzz.mk
 include mk/tests.mk
+include mk/fuzz.mk
 include mk/matrix.mk
 include mk/package.mk
 include mk/lint.mk
@@ -28,7 +28,7 @@ run: ensure-run-deps ## show it at work: a laboratory, a flood, the live view (I
 
 check: ensure-deps ## lint, and build and run every test: unit (with sanitizers too), packet, end to end
 	$(Q)$(MAKE) --no-print-directory -j$(shell nproc) all tests
-	$(Q)$(MAKE) --no-print-directory -j$(shell nproc) SAN=address,undefined unit-tests
+	$(Q)$(MAKE) --no-print-directory -j$(shell nproc) SAN=address,undefined unit-tests fuzzers
 	$(Q)O=$(abspath $O) tests/run.sh
 
 coverage: ensure-deps ## lines and branches that the tests run, file by file

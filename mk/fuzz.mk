@@ -1,28 +1,28 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# The fuzzers of the packet parser and of the configuration's reader: libFuzzer, which comes with clang.
-FUZZ_CLANG ?= $(shell command -v clang-19 || echo $(CLANG))
-FUZZER := $O/tests/fuzz/parser_fuzz $O/tests/fuzz/config_fuzz
-FUZZ_FLAGS := -O1 -g -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -I. -Iuser -Itests -MMD -MP \
-	-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all $(UNALIGNED)
-CONFIG_SOURCES := $(wildcard user/config/*.c) $(addprefix user/base/,error.c prefix.c units.c utf8.c) \
-	$(addprefix user/datapath/,image.c classifier.c tenants.c)
+# The fuzzers: tests/fuzz/NAME_fuzz.c is a program each, by libFuzzer, which comes with clang. They belong to the build with
+# sanitizers, whose objects say which ways they take.
+FUZZERS := $(patsubst tests/%.c,$O/tests/%,$(wildcard tests/fuzz/*_fuzz.c))
+FUZZ_PARTS := $O/tests/fuzz/served.o $O/tools/traffic/capture.o
 FUZZ_SEEDS := $O/tests/fuzz/seeds_writer
 READINGS := $O/tests/fuzz/readings
 FUZZ_SECONDS := 60
 
-$O/tests/fuzz/parser_fuzz: tests/fuzz/parser_fuzz.c
+$O/tests/fuzz/%.o: tests/fuzz/%.c $(SKELETONS)
 	@mkdir -p $(@D)
-	$(call say,FUZZ,$@)$(FUZZ_CLANG) $(FUZZ_FLAGS) $< -o $@
+	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(CFLAGS) -Itools -Itests $(PKG_CFLAGS) -c $< -o $@
 
-$O/tests/fuzz/config_fuzz: tests/fuzz/config_fuzz.c $(CONFIG_SOURCES)
-	@mkdir -p $(@D)
-	$(call say,FUZZ,$@)$(FUZZ_CLANG) $(FUZZ_FLAGS) $(filter %.c,$^) $(shell pkg-config --libs yaml-0.1 libbpf) -lm -o $@
+# The kernel program's headers are in the dialect of the compiler.
+$O/tests/fuzz/parser_fuzz.o: override CFLAGS += $(UNALIGNED) -Wno-language-extension-token
+$(FUZZERS): $O/tests/fuzz/%_fuzz: $O/tests/fuzz/%_fuzz.o $(FUZZ_PARTS) $(TESTED_OBJECTS)
+	$(call say,FUZZ,$@)$(CC) -fsanitize=fuzzer $(SANITIZE) $(LDFLAGS) $(filter %.o,$^) $(PKG_LIBS) $(shell pkg-config --libs libpcap) -o $@
 
 $(FUZZ_SEEDS) $(READINGS): $O/tests/fuzz/%: tests/fuzz/%.c $(addprefix $O/tests/packet/,cases.o corpus.o frame.o)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(CFLAGS) $(UNALIGNED) -Itests $(filter %.c %.o,$^) $(LDFLAGS) -o $@
 
-.PHONY: fuzz
-fuzz: ensure-deps ## fuzz the packet parser and the configuration for SECONDS (60) each
-	$(Q)$(MAKE) --no-print-directory $(FUZZER) $(FUZZ_SEEDS)
-	$(Q)O=$(abspath $O) SECONDS_TO_RUN=$(or $(SECONDS),$(FUZZ_SECONDS)) tests/fuzz/run.sh
+.PHONY: fuzz fuzzers
+fuzzers: $(FUZZERS)
+fuzz: ensure-deps ## fuzz (all, or those in FUZZ) whatever reads what others write, for SECONDS (60) each
+	$(Q)$(MAKE) --no-print-directory $(FUZZ_SEEDS)
+	$(Q)$(MAKE) --no-print-directory SAN=address,undefined fuzzers
+	$(Q)O=$(abspath $O) SECONDS_TO_RUN=$(or $(SECONDS),$(FUZZ_SECONDS)) tests/fuzz/run.sh $(FUZZ)

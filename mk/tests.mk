@@ -9,7 +9,7 @@ TRAFFIC_PURE := $(addprefix $O/tools/traffic/,frame.o sources.o)
 FOREIGN := $O/tools/bench/receivers.bpf.o
 
 .PHONY: tests unit-tests packet-tests
-tests: unit-tests packet-tests $(LOAD) $(BACKEND) $(FOREIGN) $(FUZZER) $(FUZZ_SEEDS) $(READINGS) ## build the test programs
+tests: unit-tests packet-tests $(LOAD) $(BACKEND) $(FOREIGN) $(FUZZ_SEEDS) $(READINGS) ## build the test programs
 unit-tests: $(UNIT_TESTS)
 packet-tests: $(PACKET_TESTS)
 tests-parts: $(FOREIGN) $(READINGS) $(if $(COVERAGE),$O/bpf_counters.so)

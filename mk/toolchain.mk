@@ -4,6 +4,8 @@ O ?= build
 SAN ?=
 ifneq ($(SAN),)
 override O := $O/san
+# libFuzzer comes with clang, and wants its sanitizers.
+CC := $(shell command -v clang-19 || echo clang)
 endif
 COVERAGE ?=
 ifneq ($(COVERAGE),)
@@ -20,11 +22,13 @@ BPFTOOL ?= $(or $(shell command -v bpftool 2>/dev/null),/usr/sbin/bpftool)
 CLANG_FORMAT ?= $(shell command -v clang-format-19 || echo clang-format)
 CLANG_TIDY ?= $(shell command -v clang-tidy-19 || echo clang-tidy)
 
+# The last is of LIBBPF_OPTS(), and clang's alone.
 WARNINGS := -Wall -Wextra -Wpedantic -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
-	-Wcast-align -Wcast-qual -Wwrite-strings -Wundef -Wvla -Wformat=2 -Wimplicit-fallthrough -Wold-style-definition
+	-Wcast-align -Wcast-qual -Wwrite-strings -Wundef -Wvla -Wformat=2 -Wimplicit-fallthrough -Wold-style-definition \
+	-Wno-gnu-statement-expression-from-macro-expansion
 # For tests that hold bpf/packet.h: headers lie where the frame puts them, as in the kernel.
 UNALIGNED := -fno-sanitize=alignment
-SANITIZE := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer) \
+SANITIZE := $(if $(SAN),-fsanitize=$(SAN) -fsanitize=fuzzer-no-link -fno-sanitize-recover=all -fno-omit-frame-pointer) \
 	$(if $(COVERAGE),--coverage -fprofile-update=atomic)
 
 CFLAGS ?= -O2 -g

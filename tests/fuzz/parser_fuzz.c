@@ -5,19 +5,11 @@
 #include "fuzz/parser.h"
 
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define PADDING_BYTES 24
+#include "fuzz/require.h"
 
-#define REQUIRE(condition)                                                                             \
-	do {                                                                                           \
-		if (!(condition)) {                                                                    \
-			fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #condition); \
-			abort();                                                                       \
-		}                                                                                      \
-	} while (0)
+#define PADDING_BYTES 24
 
 struct outcome {
 	enum packet_kind kind;
