@@ -114,11 +114,11 @@ static double knee_rise(const struct capacity *capacity, const struct knee *knee
 
 	if (view->used_pps < USED * capacity->pps)
 		return capacity->pps;
-	if (view->few && near && knee->pps > 0 && view->calm_s < TRUSTED_FEW * knee->trust_s)
-		return capacity->pps;
 	if (far && capacity->pps < KNEE_SHARE * view->proven_pps &&
 	    (!trusted || view->calm_s > knee->trust_s / TRUSTED_KNOWN))
 		return capacity->pps * RISE_KNOWN;
+	if (view->few && near && knee->pps > 0 && view->calm_s < TRUSTED_FEW * knee->trust_s)
+		return capacity->pps;
 	double haste = trusted ? TRUSTED_HASTE : 1 + calm_s / (far ? HASTE_FAR_S : HASTE_S);
 	double most = view->few ? RISE_FEW : knee->pps > 0 ? RISE_BEYOND : RISE_BEYOND + view->calm_s / RISE_HASTE_S;
 	return capacity->pps * (1 + fmin(error * haste * GAIN, most) * view->elapsed_s);
