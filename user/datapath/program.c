@@ -71,7 +71,7 @@ const char *program_remedy(int failure)
 	case -ENOMEM:
 		return "lower 'table.users', or allow it more memory";
 	default:
-		return "kernel 5.18 with BTF is the oldest that will do";
+		return "kernel 5.15 with BTF is the oldest that it is made for";
 	}
 }
 
