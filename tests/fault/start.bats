@@ -96,10 +96,10 @@ refuse_once() {
 	refute_output --partial "run as root"
 	disturbed bpf 1+ error=ENOSYS
 	assert_refused
-	assert_output --partial "kernel 5.18 with BTF is the oldest that will do"
+	assert_output --partial "kernel 5.15 with BTF is the oldest that it is made for"
 	disturbed bpf 2+ error=EINVAL
 	assert_refused
-	assert_output --partial "kernel 5.18 with BTF is the oldest that will do"
+	assert_output --partial "kernel 5.15 with BTF is the oldest that it is made for"
 }
 
 @test "without the kernel's type information it says which kernel would do" {
