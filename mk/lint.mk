@@ -29,6 +29,7 @@ lint: ## formatting, forbidden includes, clang-tidy, cppcheck, shellcheck
 	$(Q)$(CLANG_FORMAT) --dry-run -Werror $(C_FILES)
 	$(Q)! grep -rnE '#include "(datapath|daemon|verbs)/' $(wildcard user/control) user/base user/config
 	$(Q)! grep -rnE '#include "(user|base|config|datapath|daemon)/' bpf
+	$(Q)! grep -rnE '#include "(daemon|verbs|observe|control)/' user/privilege user/datapath
 	$(Q)! grep -rnE '#include "(datapath|daemon)/' user/verbs | grep -v 'verbs/run.c\|verbs/unload.c'
 	$(Q)shellcheck --severity=warning --exclude=SC2034,SC2154 $(SHELL_SCRIPTS)
 	$(Q)cppcheck $(CPPCHECK_FLAGS) $(TIDY_FILES)

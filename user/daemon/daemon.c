@@ -11,6 +11,7 @@
 #include <sys/utsname.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -505,15 +506,29 @@ static void socket_directory(const char *socket, char out[PATH_MAX])
 	snprintf(out, PATH_MAX, "%.*s", slash ? (int)(slash - socket) + 1 : 1, slash ? socket : ".");
 }
 
+/* Where the history will be: its directory, made where that is all that is missing, or the nearest above it that is
+ * there, so that it can be when somebody has made the rest. */
+static void history_place(const char *directory, char out[CONFIG_HISTORY_PATH_MAX])
+{
+	char *slash;
+
+	snprintf(out, CONFIG_HISTORY_PATH_MAX, "%s", directory);
+	mkdir(out, 0750);
+	while (access(out, F_OK) < 0 && (slash = strrchr(out, '/')) && slash != out)
+		*slash = '\0';
+}
+
 /* Whatever comes to listen from here on may touch no other file. */
 static void limit_files(struct daemon *daemon)
 {
-	char directory[PATH_MAX];
+	char directory[PATH_MAX], history[CONFIG_HISTORY_PATH_MAX];
 	const struct protected_path paths[] = {{.path = directory, .make_sockets = true},
-	                                       {.path = daemon->history_directory, .make_files = true}};
+	                                       {.path = history, .make_files = true, .make_directories = true}};
 
 	socket_directory(daemon->options.socket, directory);
 	history_directory(daemon->config, daemon->history_directory);
+	if (daemon->history_directory[0])
+		history_place(daemon->history_directory, history);
 	protections_limit_files(&daemon->protections, paths, daemon->history_directory[0] ? 2 : 1);
 }
 

@@ -96,6 +96,7 @@ static int restrict_files(const struct protected_path *paths, size_t count, int 
 	for (size_t i = 0; i < count && !failure; i++)
 		failure = allow(ruleset, paths[i].path,
 		                rules.fs & ((paths[i].make_files ? FS_OF_FILES : 0) |
+		                            (paths[i].make_directories ? LANDLOCK_ACCESS_FS_MAKE_DIR : 0) |
 		                            (paths[i].make_sockets ? FS_OF_SOCKETS : 0)));
 #ifdef COVERAGE_DIRECTORY
 	if (!failure) /* where the counts of a build that counts are written */

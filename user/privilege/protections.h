@@ -70,7 +70,8 @@ void protections_limit_keeper_syscalls(void);
 /* From here on only these directories: files in each may be read, written, made and removed as the flags say. */
 struct protected_path {
 	const char *path;
-	bool make_files;   /* read, write, make and remove files in it */
+	bool make_files; /* read, write, make and remove files in it */
+	bool make_directories;
 	bool make_sockets; /* make and remove sockets in it */
 };
 void protections_limit_files(struct protections *protections, const struct protected_path *paths, size_t count);
