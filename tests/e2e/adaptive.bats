@@ -54,23 +54,6 @@ config() {
 	} >"$DIR/spillway.yaml"
 }
 
-# The daemon where the host's figures stand still: other work on this machine is no pressure to it.
-start_calm() {
-	cat >"$DIR/calm" <<-'END'
-		#!/bin/sh
-		for file in /proc/stat /proc/pressure/*; do
-			[ -e "$file" ] || continue
-			cat "$file" >"$DIR/calm.${file##*/}"
-			mount --bind "$DIR/calm.${file##*/}" "$file"
-		done
-		exec "$@"
-	END
-	chmod +x "$DIR/calm"
-	printf '#!/bin/sh\nexec unshare -m "%s" "%s" "$@"\n' "$DIR/calm" "$SPILLWAY" >"$DIR/calm-spillway"
-	chmod +x "$DIR/calm-spillway"
-	SPILLWAY="$DIR/calm-spillway" start
-}
-
 # serve PORT... [--silent PORT...]
 serve() {
 	chrt -f 1 nsenter --net="/run/netns/$PLACE" python3 "$BATS_TEST_DIRNAME/queue_server.py" 10.99.0.1 2 "$@" 3>&- &
@@ -218,11 +201,12 @@ is_below() {
 @test "a flood above the configured capacity moves the level, and no capacity" {
 	config "name: syslog, ports: [514], replies: no, capacity: {minimum: 10, maximum: 200}"
 	sed -i '/name: syslog/s/, target_response: 200ms//' "$DIR/spillway.yaml"
-	start_calm
+	start
 	watch_events
 	misbehave 514 10.99.2.0/31 2 2000 3
-	until_true 60 told '.event == "level" and .service == "syslog" and .before == 10000 and .after < 200'
-	run events '.event == "capacity"'
+	until_true 60 told '.event == "level" and .service == "syslog" and .after < 200'
+	# What other work on this machine does to the host is another signal's.
+	run events '.event == "capacity" and .signal != "host"'
 	assert_output ""
 }
 

@@ -60,7 +60,7 @@ watch_rates() {
 	sleep 1
 	kill "$watcher"
 	# It was another day to it, and one before.
-	"$SPILLWAY" watch --json --recent 9 >"$DIR/events" 3>&- &
+	"$SPILLWAY" watch --json --recent 1000 >"$DIR/events" 3>&- &
 	within 60 grep -q "\"time\":\"$(date -u -d tomorrow +%F)" "$DIR/events"
 	within 60 grep -q "\"time\":\"$(date -u -d yesterday +%F)" "$DIR/events"
 	kill $!
