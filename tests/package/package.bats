@@ -264,7 +264,7 @@ features() {
 	assert [ -x "$where/opt/spillway/sbin/spillway" ]
 	assert [ -e "$where/opt/spillway/include/spillway.h" ]
 	assert [ -e "$where/opt/spillway/share/man/man8/spillway-run.8" ]
-	grep -q '^ExecStart=/opt/spillway/sbin/spillway run --config /opt/spillway/etc/spillway/spillway.yaml$' \
+	grep -q '^ExecStart=!/opt/spillway/sbin/spillway run --config /opt/spillway/etc/spillway/spillway.yaml$' \
 		"$where/opt/spillway/lib/systemd/system/spillway.service"
 	run -0 make -C "$BATS_TEST_DIRNAME/../.." --no-print-directory O="$O" uninstall DESTDIR="$where" PREFIX=/opt/spillway
 	assert_equal "$(find "$where" ! -type d)" ""
