@@ -7,7 +7,7 @@
 #include <linux/types.h>
 #endif
 
-#define SPILLWAY_ABI 5
+#define SPILLWAY_ABI 6
 
 #define IPV4_MAPPED bpf_htonl(0x0000ffff) /* the third word of ::ffff:a.b.c.d */
 
@@ -327,9 +327,10 @@ struct meter_set {
 #define STATE_TENURED      (1ULL << 19)
 #define STATE_PACKETS_MASK (STATE_TENURED - 1)
 
-/* What a user's cell has no room for; touched on the user's second packet and on its spills. A user of one packet, as
- * in a forged flood, has none: what lies here is then an earlier user's. `carried` is what was carried out of the
- * cell's narrow counts; the sum of both is the user's. */
+/* What a user's cell has no room for; written on the user's second packet, or its eighteenth where users crowd its set,
+ * and on its spills. Where the tag is not the cell's, or the user has sent one packet, as in a forged flood, what lies
+ * here is an earlier user's. `carried` is what was carried out of the cell's narrow counts; the sum of both is the
+ * user's. */
 struct user_detail {
 	__u64 key[2];     /* a source prefix, network order, IPv4 as ::ffff:a.b.c.d; or what the kind says */
 	__u32 first_seen; /* the meter's clock >> SECOND_SHIFT */
@@ -340,8 +341,9 @@ struct user_detail {
 	__u64 carried_bytes; /* and those of spilled packets: a user's bytes are all that it sent */
 	__u64 spilled_packets;
 	__u64 shadow_packets;
-	__u32 epoch;  /* of tenure: when the user last was steady */
-	__u32 streak; /* epochs in a row in which it was */
+	__u32 tag;
+	__u16 epoch;  /* of tenure: when the user last was steady, in its lowest bits */
+	__u16 streak; /* epochs in a row in which it was */
 };
 
 #define SECOND_SHIFT 30 /* a second, nearly: 2^30 ns; a shift where a division would cost more than the rest */

@@ -60,6 +60,8 @@ struct {
 #define CELL_NONE       SET_CELLS
 #define CARRY_AT        ((STATE_PACKETS_MASK + 1) / 2) /* packets in a cell, and two: then CARRIED leave it */
 #define CARRIED         (CARRY_AT / 2)
+#define SETTLED_PACKETS 16           /* and two: then also a user of a crowded set is written down */
+#define CROWDED_NS      (1ULL << 31) /* 2 s; see set_is_crowded() */
 #define CELL_INDEX_MASK (SET_CELLS - 1ULL)
 
 /* Of a level's burst: what a connection with one request still sends after its SYN, so that those which have begun end.
@@ -195,6 +197,18 @@ static __always_inline bool cell_idle(const struct meter_set *set, __u64 cell, _
 	return cell_age(set, 0, cell, now) >= state_of(HORIZON_NS + IDLE_NS) >> 2;
 }
 
+/* Whether users crowd a set: all its cells have been used lately, as where more users than it has cells take them from
+ * each other. */
+static __always_inline bool set_is_crowded(const struct meter_set *set, __u64 now)
+{
+#pragma clang loop unroll(disable)
+	for (__u32 cell = 0; cell < SET_CELLS; cell++)
+		if (!set->tags[cell] ||
+		    state_of(now + HORIZON_NS) - set->states[cell] >= state_of(HORIZON_NS + CROWDED_NS))
+			return false;
+	return true;
+}
+
 /* Seats a newcomer about whom nothing else is to be asked, which in a flood of forged sources is every packet. Its tag
  * picks a cell: comparing all four costs as much as the rest of the step. False where all cells are running, or another
  * CPU was faster. */
@@ -289,11 +303,11 @@ static __always_inline struct set_details *meter_details_of(__u32 set_index)
 /* A step towards tenure, or none: see TENURE_STREAK in abi.h. */
 static __always_inline void cell_steady(struct meter_set *set, __u64 cell, struct user_detail *user, __u64 now)
 {
-	__u32 epoch = now >> TENURE_EPOCH_SHIFT;
+	__u16 epoch = now >> TENURE_EPOCH_SHIFT;
 
 	if (user->epoch == epoch)
 		return;
-	user->streak = user->epoch + 1 == epoch ? user->streak + 1 : 1;
+	user->streak = (__u16)(user->epoch + 1) == epoch ? user->streak + 1 : 1;
 	user->epoch = epoch;
 	if (user->streak >= TENURE_STREAK)
 		__sync_fetch_and_or(&set->states[cell], STATE_TENURED);
@@ -309,16 +323,20 @@ static __always_inline void user_introduce(struct user_detail *user, const struc
 		.service = policy->service,
 		.kind = metered->kind,
 		.ipv6 = metered->ipv6,
+		.tag = metered->tag,
 	};
 }
 
-/* Takes note of a packet that cell_notable() names. On the second one it writes down who the cell's user is; where
- * tenure counts, each 16th may be a step towards it; and before the cell's narrow counts overflow, half of what they
- * hold is moved over to the wide ones. */
+/* Takes note of a packet that cell_notable() names. On the second one it writes down who the cell's user is; in a
+ * crowded set only where it stays, since most are gone before, and the line that they are written to is in no cache.
+ * Where tenure counts, each 16th may be a step towards it; and before the cell's narrow counts overflow, half of what
+ * they hold is moved over to the wide ones. */
 __noinline int cell_note(struct meter_set *set, __u64 cell, const struct policy *policy, const struct metered *metered,
                          __u64 packets)
 {
 	if (!set || !policy || !metered)
+		return 0;
+	if (packets == 2 && set_is_crowded(set, metered->now_ns))
 		return 0;
 	struct set_details *details = meter_details_of(metered->set_index);
 	if (!details)
@@ -326,10 +344,10 @@ __noinline int cell_note(struct meter_set *set, __u64 cell, const struct policy 
 	BOUND_CELL(cell);
 
 	struct user_detail *user = &details->users[cell];
-	if (packets == 2) {
+	if (packets == 2 || user->tag != metered->tag)
 		user_introduce(user, policy, metered);
+	if (packets == 2)
 		return 0;
-	}
 	if (FEATURE(FEATURE_CAPACITY))
 		cell_steady(set, cell, user, metered->now_ns);
 	if (packets < CARRY_AT)
@@ -342,10 +360,10 @@ __noinline int cell_note(struct meter_set *set, __u64 cell, const struct policy 
 }
 
 /* Whether a packet that was counted as a cell's `packets`-th is one to take note at: the second, and the second past
- * each TENURE_PACKETS or past the carry. */
+ * SETTLED_PACKETS and past each TENURE_PACKETS, or past the carry. */
 static __always_inline bool cell_notable(__u64 packets)
 {
-	__u64 mask = FEATURE(FEATURE_CAPACITY) ? TENURE_PACKETS - 1 : CARRY_AT - 1;
+	__u64 mask = FEATURE(FEATURE_CAPACITY) ? TENURE_PACKETS - 1 : (CARRY_AT - 1) & ~SETTLED_PACKETS;
 
 	return (packets & mask) == 2;
 }
@@ -361,10 +379,11 @@ static __always_inline void cell_count_over(struct meter_set *set, __u64 cell, c
 
 	struct user_detail *user = &details->users[cell];
 	__u64 state = *(volatile __u64 *)&set->states[cell];
-	if ((state & STATE_PACKETS_MASK) == 1 && state_swap(&set->states[cell], state, state + 2)) {
+	bool first = (state & STATE_PACKETS_MASK) == 1 && state_swap(&set->states[cell], state, state + 2);
+	if (first || user->tag != metered->tag)
 		user_introduce(user, policy, metered);
+	if (first)
 		user->carried_packets = -2ULL;
-	}
 	user->carried_bytes += metered->bytes; /* not atomic, as the cell's own are not */
 	if (breaks_streak)
 		user->streak = 0;

@@ -603,8 +603,8 @@ static bool earns(double per_second, unsigned seconds)
 	struct seat seat = seat_find("dns", NEWCOMER, 0);
 	for (unsigned packet = 2; packet < seconds * per_second; packet++) {
 		__u32 epoch = (__u32)(packet / per_second * (double)NS_PER_SECOND / (double)EPOCH_NS) + 1000;
-		__u32 now = (__u32)(clock_now() >> TENURE_EPOCH_SHIFT);
-		seat.detail->epoch = now - (epoch - steady);
+		__u16 now = (__u16)(clock_now() >> TENURE_EPOCH_SHIFT);
+		seat.detail->epoch = (__u16)(now - (epoch - steady));
 		shot_send(&shot, NEWCOMER, 0, 1);
 		if (seat.detail->epoch == now)
 			steady = epoch;

@@ -222,7 +222,7 @@ static void let_pass(struct user_detail *detail, unsigned back)
 	do
 		assert_int_equal(datapath_clock(world.datapath, &now_ns, &err), 0);
 	while (now_ns % epoch_ns > epoch_ns - epoch_ns / 16);
-	detail->epoch = (__u32)(now_ns >> TENURE_EPOCH_SHIFT) - back;
+	detail->epoch = (__u16)((now_ns >> TENURE_EPOCH_SHIFT) - back);
 }
 
 #define TENURED_SERVICE                                                                                             \

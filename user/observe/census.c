@@ -342,11 +342,13 @@ static void set_read(struct pass *pass, size_t index)
 		if (!set->tags[cell])
 			continue;
 		pass->chunk.used++;
-		if ((state & STATE_PACKETS_MASK) < 2) { /* nobody has introduced it: its details are another's */
+		bool asked = passed || seen->lately > 0 || turn || seen->tag != set->tags[cell];
+		const struct user_detail *detail = &pass->table->details[index].users[cell];
+		if ((state & STATE_PACKETS_MASK) < 2 || (asked && detail->tag != set->tags[cell])) {
+			/* Nobody has introduced it: its details are another's. */
 			pass->chunk.newcomers += passed;
 			*seen = (struct seen_cell){0};
-		} else if (passed || seen->lately > 0 || turn || seen->tag != set->tags[cell]) {
-			const struct user_detail *detail = &pass->table->details[index].users[cell];
+		} else if (asked) {
 			pass->readings[pass->readings_count++] =
 				(struct reading){.cell = place,
 			                         .state = state,
