@@ -99,10 +99,8 @@ static int check_version(const char *pins, bool *adopted, struct error *err)
 /* An update of a map of maps waits for all running programs (kernel 5.0, maybe_wait_bpf_programs). */
 static int make_wait(struct keeper *keeper, struct error *err)
 {
-	LIBBPF_OPTS(bpf_map_create_opts, options);
-
 	keeper->wait_inner = bpf_map_create(BPF_MAP_TYPE_ARRAY, "spillway_wait", 4, 4, 1, NULL);
-	options.inner_map_fd = (uint32_t)keeper->wait_inner;
+	LIBBPF_OPTS(bpf_map_create_opts, options, .inner_map_fd = (uint32_t)keeper->wait_inner);
 	if (keeper->wait_inner >= 0)
 		keeper->wait_outer = bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, "spillway_wait", 4, 4, 1, &options);
 	if (keeper->wait_outer < 0)

@@ -216,7 +216,7 @@ static int allow_threads(scmp_filter_ctx filter)
 static int allow_abort(scmp_filter_ctx filter)
 {
 	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-	                        SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+	                        SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
 }
 
 static int allow_daemon(scmp_filter_ctx filter)
@@ -225,10 +225,10 @@ static int allow_daemon(scmp_filter_ctx filter)
 
 	for (size_t i = 0; i < sizeof(bpf_commands) / sizeof(*bpf_commands) && !failure; i++)
 		failure = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(bpf), 1,
-		                           SCMP_A0(SCMP_CMP_EQ, bpf_commands[i]));
+		                           SCMP_A0(SCMP_CMP_EQ, bpf_commands[i], 0));
 	for (size_t i = 0; i < sizeof(families) / sizeof(*families) && !failure; i++)
 		failure = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-		                           SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]));
+		                           SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i], 0));
 	for (size_t i = 0; i < sizeof(requests) / sizeof(*requests) && !failure; i++)
 		failure = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
 		                           SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffff, requests[i]));
