@@ -51,7 +51,7 @@ static void damage_area(const struct area *area, const struct damage *damage, si
 
 static int lists_fd(void)
 {
-	return bpf_map__fd(served->datapath->skeleton->maps.lists);
+	return bpf_map__fd(served->datapath->keeper->skeleton->maps.lists);
 }
 
 /* One of 256 addresses; the value may say what it likes. */

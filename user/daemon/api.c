@@ -290,9 +290,9 @@ json_t *api_status(struct daemon *daemon, struct error *err)
 	json_object_set_new(document, "interfaces", interfaces_document(daemon));
 	json_object_set_new(document, "features", features_document(daemon));
 	json_object_set_new(document, "protections", protections_document(daemon));
-	json_object_set_new(
-		document, "processes",
-		json_pack("{s:i,s:i}", "daemon", (int)getpid(), "broker", (int)broker_process(daemon->broker)));
+	pid_t broker = daemon->broker ? broker_process(daemon->broker) : getpid(); /* a test's daemon is both */
+	json_object_set_new(document, "processes",
+	                    json_pack("{s:i,s:i}", "daemon", (int)getpid(), "broker", (int)broker));
 	json_object_set_new(document, "table",
 	                    json_pack("{s:I,s:I,s:I,s:I,s:I}", "cells", (json_int_t)table.cells, "used",
 	                              (json_int_t)table.used, "newcomers", (json_int_t)table.newcomers, "overflowed",
