@@ -30,7 +30,7 @@
 #define EVENTS      256
 #define ANSWER_KEPT 16
 #define UNANSWERED  UINT32_MAX
-#define AT_ONCE_MAX 20000 /* requests on their way; one more is not sent and counts as unanswered */
+#define AT_ONCE_MAX 19000 /* requests on their way, a socket each: one more is not sent and counts as unanswered */
 
 static const uint8_t dns_request[] = {0x53, 0x57, 0x01, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00,
                                       0x00, 0x00, 3,    'w',  'w',  'w',  3,    'l',  'a',  'b',
