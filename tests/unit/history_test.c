@@ -860,7 +860,7 @@ static void test_nobody_waits_for_a_disk_that_hangs(void **state)
 	disk_hangs = true;
 	history = begin(100ULL * MB);
 	tick(history, NOON + 120, 1);
-	usleep(1000);
+	wait_until_it_hangs();
 	history_retire(history);
 	disk_hangs = false;
 	/* It ends in its own time: then the file can be written by another. */
