@@ -89,7 +89,7 @@ int program_load(struct keeper *keeper, uint32_t features, struct error *err)
 	                                  skeleton->maps.meter_overflows, skeleton->maps.meter_gauges};
 	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++)
 		bpf_map__set_max_entries(tables[i], keeper->sets);
-	bpf_map__set_max_entries(skeleton->maps.lists, (uint32_t)keeper->list_entries);
+	bpf_map__set_max_entries(skeleton->maps.lists, keeper->list_entries);
 	if (keeper->grants.frags)
 		bpf_program__set_flags(skeleton->progs.spillway, BPF_F_XDP_HAS_FRAGS);
 	skeleton->rodata->features = features;
