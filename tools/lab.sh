@@ -336,13 +336,18 @@ undo_up() {
 
 # up_lab [OWNER_PID]
 up_lab() {
+	local interrupted=
 	lock_lab
+	# Whenever a signal comes, it finds either nothing, or somebody who removes what there is.
+	trap 'interrupted=143' HUP INT TERM
 	mkdir -m 755 "$state" 2>/dev/null || fail "$name: there already: lab.sh down --name $name"
 	trap undo_up EXIT
 	trap_signals
+	[[ -z $interrupted ]] || exit "$interrupted"
 	[[ -z ${1:-} ]] || record owner "$1"
 	make_lab
-	trap - EXIT HUP INT TERM
+	trap '' HUP INT TERM
+	trap - EXIT
 	unlock_lab
 }
 

@@ -366,7 +366,7 @@ listening() {
 	config null
 	start
 	run -0 "$SPILLWAY" status
-	refute_output --partial "off:"
+	refute_output --partial "off: native_xdp"
 	INTERFACES=lo config null
 	run -1 "$SPILLWAY" reload
 	assert_output --partial "interface lo: its driver has no native XDP"
@@ -383,7 +383,7 @@ listening() {
 	config null
 	run -0 "$SPILLWAY" reload
 	run -0 "$SPILLWAY" status
-	refute_output --partial "off:"
+	refute_output --partial "off: native_xdp"
 }
 
 @test "READY=1 is told to the service manager when the daemon answers, STOPPING=1 at the end" {

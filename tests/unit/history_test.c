@@ -685,7 +685,8 @@ static void test_killed(void **state)
 
 	if (times > 1) /* memcheck would follow the child, which would not come far */
 		return;
-	for (int round = 0; round < 40; round++) {
+	/* A machine so slow that none of them came to write gives them longer. */
+	for (int round = 0; round < 40 || (!seen && round < 400); round++) {
 		pid_t child = fork();
 		if (child == 0) {
 			struct history *history = begin(100ULL * MB);
@@ -694,7 +695,8 @@ static void test_killed(void **state)
 				settle(history);
 			}
 		}
-		const struct timespec later = {.tv_nsec = (long)(5000000 + randomly(&seed) % 60000000)};
+		const struct timespec later = {.tv_nsec =
+		                                       (long)(5000000 + randomly(&seed) % 60000000) * (1 + round / 40)};
 		nanosleep(&later, NULL);
 		kill(child, SIGKILL);
 		waitpid(child, NULL, 0);
