@@ -139,9 +139,12 @@ level_is() {
 	run -0 "$SPILLWAY" set dns level=50 mode=observe --for 1h
 	assert_equal "$(dns level_packets_per_second)" 50
 	assert_equal "$(dns mode)" '"observe"'
+	# Each lapses at its own time.
 	run -0 "$SPILLWAY" set dns level=60 --for 1s
 	until_true 60 level_is 1000
-	assert_equal "$(dns mode)" '"enforce"'
+	assert_equal "$(dns mode)" '"observe"'
+	run -0 "$SPILLWAY" set dns mode=observe --for 1s
+	until_true 60 eval '[ "$(dns mode)" = "\"enforce\"" ]'
 	run -1 "$SPILLWAY" set nosuch level=50
 	assert_output --partial "none of that name"
 	run -2 "$SPILLWAY" set dns speed=50

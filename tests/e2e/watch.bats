@@ -109,8 +109,9 @@ stream() {
 	export TERM=xterm
 	"$SPILLWAY" set dns level=75
 	screen() {
+		rm -f "$DIR/typescript"
 		script -qefc "$*" "$DIR/typescript" </dev/null >/dev/null 3>&- &
-		until_true 60 grep -q override "$DIR/typescript"
+		until_true 60 grep -qs override "$DIR/typescript"
 		kill $!
 		wait $! || true
 		sed '/^Script \(started\|done\)/d' "$DIR/typescript" | tr -d '\r' >"$DIR/screen"

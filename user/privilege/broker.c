@@ -237,6 +237,7 @@ int broker_start(struct broker **out, const char *config_path, const char *pins,
 	broker->process = fork();
 	if (broker->process == 0) {
 		close(sockets[0]);
+		free(TAKE_PTR(broker));
 		run(sockets[1], daemon, config_path, pins);
 	}
 	close(sockets[1]);
