@@ -20,6 +20,9 @@ $(FUZZ_SEEDS) $(READINGS): $O/tests/fuzz/%: tests/fuzz/%.c $(addprefix $O/tests/
 	@mkdir -p $(@D)
 	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(CFLAGS) $(UNALIGNED) -Itests $(filter %.c %.o,$^) $(LDFLAGS) -o $@
 
+tests: $(FUZZ_SEEDS) $(READINGS)
+tests-parts: $(READINGS)
+
 .PHONY: fuzz fuzzers
 fuzzers: $(FUZZERS)
 fuzz: ensure-deps ## fuzz (all, or those in FUZZ) whatever reads what others write, for SECONDS (60) each

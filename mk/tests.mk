@@ -9,10 +9,10 @@ TRAFFIC_PURE := $(addprefix $O/tools/traffic/,frame.o sources.o)
 FOREIGN := $O/tools/bench/receivers.bpf.o
 
 .PHONY: tests unit-tests packet-tests
-tests: unit-tests packet-tests $(LOAD) $(BACKEND) $(FOREIGN) $(FUZZ_SEEDS) $(READINGS) ## build the test programs
+tests: unit-tests packet-tests $(LOAD) $(BACKEND) $(FOREIGN) ## build the test programs
 unit-tests: $(UNIT_TESTS)
 packet-tests: $(PACKET_TESTS)
-tests-parts: $(FOREIGN) $(READINGS) $(if $(COVERAGE),$O/bpf_counters.so)
+tests-parts: $(FOREIGN) $(if $(COVERAGE),$O/bpf_counters.so)
 
 $O/bpf_counters.so: tests/bpf_counters.c | $O/
 	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(filter-out $(SANITIZE),$(CFLAGS)) -shared -fPIC $< -o $@
