@@ -96,7 +96,7 @@ run_behind() {
 		run_program "unit/$(basename "$program") memcheck" \
 			valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=all "$program"
 	done
-	run_command fuzz env SECONDS_TO_RUN=2 tests/fuzz/run.sh
+	run_command fuzz env SECONDS_TO_RUN=2 SEED=1 tests/fuzz/run.sh
 	run_command dissect tests/fuzz/dissect.py "$O/tests/fuzz/readings" "$O/tests/fuzz/corpus.pcap"
 }
 

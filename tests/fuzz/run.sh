@@ -8,6 +8,7 @@ set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.."
 O=${O:-$PWD/build}
 seconds=${SECONDS_TO_RUN:-60}
+seed=${SEED:-0} # 0: another each time, as a search wants; a check wants the same
 work=$O/tests/fuzz
 total=0
 declare -A most_bytes=([parser]=4096 [config]=65536 [http]=20000 [control]=4096 [prefixes]=4096 [capture]=4096 [samples]=4096 [history]=1024 [state]=1024)
@@ -22,7 +23,7 @@ fuzz() {
 	local crashes=$work/crashes/$1 corpus=$work/corpus/$1 log=$work/$1.log status=0 executions process
 	rm -rf "$crashes"
 	mkdir -p "$crashes" "$corpus"
-	"$O/san/tests/fuzz/$1_fuzz" -max_total_time="$seconds" -max_len="${most_bytes[$1]}" -dict=tests/fuzz/words.txt \
+	"$O/san/tests/fuzz/$1_fuzz" -seed="$seed" -max_total_time="$seconds" -max_len="${most_bytes[$1]}" -dict=tests/fuzz/words.txt \
 		-print_final_stats=1 -artifact_prefix="$crashes/" "$corpus" "$2" >"$log" 2>&1 &
 	process=$!
 	wait "$process" || status=$?
