@@ -271,6 +271,48 @@ static void test_full_table_evicts_nobody(void **state)
 
 /* Two CPUs that meet a new user at once may each seat it, in cells of their own. Its packets go to one of the two then,
  * never to a neighbour's. */
+/* Of a set in which somebody else has all other cells: a user's details are another's until it stays. */
+static void test_who_stays_in_a_crowded_set_is_written_down(void **state)
+{
+	struct datapath *dp = world.datapath;
+	size_t number = 0;
+	int cell = 0;
+	unsigned verdict;
+	__u64 now_ns;
+	struct error err;
+	(void)state;
+
+	world_reset(&world);
+	run("4 udp:54", 1, &verdict);
+	while (!dp->table[number / SET_CELLS].tags[number % SET_CELLS])
+		number++;
+	struct meter_set *set = &dp->table[number / SET_CELLS];
+	cell = (int)(number % SET_CELLS);
+	const struct user_detail *detail = &dp->details[number / SET_CELLS].users[cell];
+	assert_int_equal(datapath_clock(dp, &now_ns, &err), 0);
+	for (int other = 0; other < SET_CELLS; other++) {
+		if (other == cell)
+			continue;
+		set->tags[other] = set->tags[cell] ^ 2U << other;
+		set->states[other] = now_ns << STATE_TAT_SHIFT | 1;
+	}
+	run("4 udp:54", 16, &verdict);
+	assert_int_equal(set->states[cell] & STATE_PACKETS_MASK, 17);
+	assert_int_not_equal(detail->tag, set->tags[cell]);
+	run("4 udp:54", 1, &verdict);
+	assert_int_equal(detail->tag, set->tags[cell]);
+	assert_int_not_equal(detail->key[1], 0);
+
+	/* With a cell that nobody has used for long it is no crowd. */
+	world_reset(&world);
+	run("4 udp:54", 2, &verdict);
+	const struct user_detail *alone = NULL;
+	for (number = 0; !alone; number++)
+		if (dp->table[number / SET_CELLS].tags[number % SET_CELLS])
+			alone = &dp->details[number / SET_CELLS].users[number % SET_CELLS];
+	assert_int_not_equal(alone->tag, 0);
+}
+
 static void test_user_seated_twice_charges_no_neighbour(void **state)
 {
 	struct meter_set *sets = world.datapath->table, *set = sets;
@@ -374,6 +416,7 @@ int main(void)
 		cmocka_unit_test(test_hours_of_silence_leave_the_burst),
 		cmocka_unit_test(test_counts_are_carried),
 		cmocka_unit_test(test_full_table_evicts_nobody),
+		cmocka_unit_test(test_who_stays_in_a_crowded_set_is_written_down),
 		cmocka_unit_test(test_user_seated_twice_charges_no_neighbour),
 		cmocka_unit_test(test_adoption_keeps_everything),
 		cmocka_unit_test(test_second_opener_is_refused),
