@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # The allow and deny lists, end to end: the verbs, the file, time, restarts, and a million entries under traffic.
 
+load common
+
 setup_file() {
 	bats_require_minimum_version 1.5.0
 	export PATH="$PATH:/usr/sbin"
@@ -81,7 +83,7 @@ fate() {
 	local passed denied received
 	received=$(dns received_packets) passed=$(dns passed_packets) denied=$(dns spilled_by_reason.denied)
 	send "$1/32" 50 >/dev/null
-	within 60 arrived $((received + 50))
+	until_true 60 arrived $((received + 50))
 	passed=$(($(dns passed_packets) - passed)) denied=$(($(dns spilled_by_reason.denied) - denied))
 	case $passed-$denied in
 	50-0) echo allowed ;;
@@ -93,16 +95,6 @@ fate() {
 
 arrived() {
 	[ "$(dns received_packets)" -eq "$1" ]
-}
-
-# within SECONDS COMMAND...
-within() {
-	local deadline=$((SECONDS + $1))
-	shift
-	until "$@"; do
-		((SECONDS < deadline)) || return 1
-		sleep 0.1
-	done
 }
 
 @test "allow, deny and forget by hand, by the longest prefix; both lists are shown with what is left of their time" {
@@ -176,7 +168,7 @@ within() {
 	start
 	assert_equal "$(fate 10.0.0.2)" denied
 	assert_equal "$(fate 10.0.0.1)" denied
-	within 60 eval '[ "$(lists allowed)$(lists denied)" = 02 ]'
+	until_true 60 eval '[ "$(lists allowed)$(lists denied)" = 02 ]'
 }
 
 @test "the file's entries come and go with it; what a verb has set stays" {
@@ -215,7 +207,7 @@ within() {
 	local sent passed
 	send 10.0.0.1/32 4000 --rate 2000 >"$DIR/sent"
 	sent=$(jq .sent "$DIR/sent")
-	within 60 arrived "$sent"
+	until_true 60 arrived "$sent"
 	passed=$(dns passed_packets)
 	# Two seconds at 100 a second, a burst of 10, and what the user's own limit lets through: 1 a second.
 	assert [ "$passed" -ge 150 ]
@@ -269,6 +261,6 @@ within() {
 	# The packet path lost nothing in all that time: every packet was counted once, and none was denied.
 	sent=$(jq .sent "$DIR/sent")
 	assert [ "$sent" -ge 50000 ]
-	within 60 arrived "$sent"
+	until_true 60 arrived "$sent"
 	assert_equal "$(dns spilled_by_reason.denied)" 0
 }
