@@ -283,7 +283,8 @@ start_server() {
 		done
 		exec setsid nsenter --net="/run/netns/$(namespace edge)" -- "$@"
 	) </dev/null >>"$state/$server.log" 2>&1 &
-	record "$server.pid" "$!" || true
+	# A file of its own name: nginx writes a pid file as well.
+	record "$server.process" "$!" || true
 }
 
 # await_server NAME PORT: until users can connect to it over both families.
@@ -292,7 +293,7 @@ await_server() {
 	for address in "$EDGE_IPV4" "$EDGE_IPV6"; do
 		# shellcheck disable=SC2016 # for the inner shell
 		until within users timeout 1 bash -c ': <"/dev/tcp/$0/$1"' "$address" "$port" 2>/dev/null; do
-			recorded "$server.pid" >/dev/null || fail "$server ended at once: $(tail -n 1 "$state/$server.log")"
+			recorded "$server.process" >/dev/null || fail "$server ended at once: $(tail -n 1 "$state/$server.log")"
 			((SECONDS <= deadline)) || fail "$server: no connection to $address port $port in $READY_WITHIN_S s"
 			sleep 0.02
 		done
