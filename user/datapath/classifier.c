@@ -16,11 +16,25 @@ struct claim {
 	__u16 service;
 };
 
+/* A port from which on a service's range counts, or no longer does. */
+struct edge {
+	__u32 port;
+	__u16 service; /* index in the configuration */
+	bool opens;
+};
+
+/* The services that cover the port at which a sweep over the edges has arrived. */
+struct cover {
+	size_t services[CONFIG_SERVICES_MAX], count;
+	unsigned ranges[CONFIG_SERVICES_MAX]; /* of each service; one may name a port twice */
+};
+
 /* What is being built, and how much of its room is used. */
 struct builder {
 	struct classifier_slot *slot;
 	const struct config *config;
 	const __u16 *numbers; /* of the configuration's services, in its order */
+	struct cover *cover;
 	unsigned roots, nodes;
 };
 
@@ -38,18 +52,6 @@ enum port_table classifier_table(enum config_protocol protocol)
 		break;
 	}
 	return PORTS_NONE;
-}
-
-static bool service_covers(const struct config_service *service, enum port_table table, unsigned port)
-{
-	if (classifier_table(service->protocol) != table)
-		return false;
-	if (table == PORTS_NONE)
-		return (unsigned)service->protocol == port;
-	for (size_t i = 0; i < service->ports_count; i++)
-		if (port >= service->ports[i].first && port <= service->ports[i].last)
-			return true;
-	return false;
 }
 
 /* The number of leading bytes that all claims share whole. */
@@ -159,61 +161,104 @@ static int row_new(struct builder *builder, const size_t *services, size_t count
 	return 0;
 }
 
-static int row_compile(struct builder *builder, enum port_table table, unsigned port, __u16 *row, struct error *err)
+static int row_compile(struct builder *builder, __u16 *row, struct error *err)
 {
-	size_t services[CONFIG_SERVICES_MAX], count = 0;
+	const struct cover *cover = builder->cover;
 
 	*row = SERVICE_OTHER;
-	for (size_t i = 0; i < builder->config->services_count; i++)
-		if (service_covers(&builder->config->services[i], table, port))
-			services[count++] = i;
-	if (!count)
+	if (!cover->count)
 		return 0;
-	if (!builder->config->services[services[0]].destinations_count) {
-		*row = builder->numbers[services[0]];
+	if (!builder->config->services[cover->services[0]].destinations_count) {
+		*row = builder->numbers[cover->services[0]];
 		return 0;
 	}
-	return row_new(builder, services, count, row, err);
+	return row_new(builder, cover->services, cover->count, row, err);
 }
 
-/* Marks the ports at which the services that cover a port change. */
-static void boundaries_mark(const struct config *config, enum port_table table, bool marks[PORTS + 1])
+static void cover_step(struct cover *cover, const struct edge *edge)
 {
-	memset(marks, 0, PORTS + 1);
-	marks[0] = true;
-	for (size_t i = 0; i < config->services_count; i++) {
+	if (edge->opens) {
+		if (!cover->ranges[edge->service]++)
+			cover->services[cover->count++] = edge->service;
+	} else if (!--cover->ranges[edge->service]) {
+		size_t at = 0;
+		while (cover->services[at] != edge->service)
+			at++;
+		cover->services[at] = cover->services[--cover->count];
+	}
+}
+
+static int edge_compare(const void *left, const void *right)
+{
+	const struct edge *a = left, *b = right;
+
+	return (a->port > b->port) - (a->port < b->port);
+}
+
+/* Writes the edges of the services of one table, sorted. Returns their number. */
+static size_t edges_collect(const struct config *config, enum port_table table, struct edge *edges)
+{
+	size_t count = 0;
+
+	for (__u16 i = 0; i < config->services_count; i++) {
 		const struct config_service *service = &config->services[i];
 		if (classifier_table(service->protocol) != table)
 			continue;
-		if (table == PORTS_NONE)
-			marks[service->protocol] = marks[service->protocol + 1] = true;
-		for (size_t j = 0; j < service->ports_count; j++)
-			marks[service->ports[j].first] = marks[service->ports[j].last + 1U] = true;
+		if (table == PORTS_NONE) {
+			edges[count++] = (struct edge){(__u32)service->protocol, i, true};
+			edges[count++] = (struct edge){(__u32)service->protocol + 1, i, false};
+		}
+		for (size_t j = 0; j < service->ports_count; j++) {
+			edges[count++] = (struct edge){service->ports[j].first, i, true};
+			edges[count++] = (struct edge){service->ports[j].last + 1U, i, false};
+		}
 	}
+	qsort(edges, count, sizeof(*edges), edge_compare);
+	return count;
+}
+
+/* Between two edges every port is covered by the same services, and shares their row. */
+static int table_compile(struct builder *builder, enum port_table table, struct edge *edges, struct error *err)
+{
+	size_t count = edges_collect(builder->config, table, edges), next = 0;
+	__u16 row = SERVICE_OTHER;
+
+	for (unsigned port = 0; port < PORTS; port++) {
+		bool changed = false;
+		for (; next < count && edges[next].port == port; next++, changed = true)
+			cover_step(builder->cover, &edges[next]);
+		int failure = changed ? row_compile(builder, &row, err) : 0;
+		if (failure)
+			return failure;
+		builder->slot->rows[table][port] = row;
+	}
+	/* Ranges that end with the last port. */
+	for (; next < count; next++)
+		cover_step(builder->cover, &edges[next]);
+	return 0;
 }
 
 int classifier_compile(const struct config *config, const struct catalogue_slot *catalogue,
                        struct classifier_slot *slot, struct error *err)
 {
-	_cleanup_free_ bool *marks = calloc(PORTS + 1, sizeof(*marks));
+	size_t edges_max = 2;
+	for (size_t i = 0; i < config->services_count; i++)
+		edges_max += 2 * (config->services[i].ports_count + 1);
+
+	_cleanup_free_ struct edge *edges = calloc(edges_max, sizeof(*edges));
+	_cleanup_free_ struct cover *cover = calloc(1, sizeof(*cover));
 	_cleanup_free_ __u16 *numbers = calloc(config->services_count + 1, sizeof(*numbers));
-	if (!marks || !numbers)
+	if (!edges || !cover || !numbers)
 		return error_set(err, -ENOMEM, "classifier: no memory");
 
-	struct builder builder = {.slot = slot, .config = config, .numbers = numbers};
+	struct builder builder = {.slot = slot, .config = config, .numbers = numbers, .cover = cover};
 	for (size_t i = 0; i < config->services_count; i++)
 		numbers[i] = (__u16)catalogue_find(catalogue, config->services[i].name);
 
 	for (enum port_table table = 0; table < PORT_TABLES; table++) {
-		__u16 row = SERVICE_OTHER;
-		boundaries_mark(config, table, marks);
-		for (unsigned port = 0; port < PORTS; port++) {
-			/* Between two marks every port is covered by the same services, and shares their row. */
-			int failure = marks[port] ? row_compile(&builder, table, port, &row, err) : 0;
-			if (failure)
-				return failure;
-			slot->rows[table][port] = row;
-		}
+		int failure = table_compile(&builder, table, edges, err);
+		if (failure)
+			return failure;
 	}
 	return 0;
 }
