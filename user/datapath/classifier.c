@@ -26,7 +26,7 @@ struct edge {
 /* The services that cover the port at which a sweep over the edges has arrived. */
 struct cover {
 	size_t services[CONFIG_SERVICES_MAX], count;
-	unsigned ranges[CONFIG_SERVICES_MAX]; /* of each service; one may name a port twice */
+	unsigned ranges[CONFIG_SERVICES_MAX]; /* of each service; where one ends, its next may begin */
 };
 
 /* What is being built, and how much of its room is used. */
