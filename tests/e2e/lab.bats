@@ -151,8 +151,8 @@ until_true() {
 @test "a signal to run ends its command and removes the laboratory" {
 	local signal command_pid
 	for signal in TERM HUP INT; do
-		# Without job control bash has background commands ignore interrupts, for good.
-		env --default-signal=INT "$LAB_SH" run --name "$lab" --users 4 -- sleep 600 3>&- &
+		# Without job control bash has background commands ignore interrupts, for good; who is above us, hangups.
+		env --default-signal=INT,HUP "$LAB_SH" run --name "$lab" --users 4 -- sleep 600 3>&- &
 		until_true 60 test -e "/run/spillway-lab-$lab/command"
 		read -r command_pid _ <"/run/spillway-lab-$lab/command"
 		kill -"$signal" $!

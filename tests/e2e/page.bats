@@ -186,7 +186,7 @@ browse() {
 		page.until("document.querySelector('#link')?.dataset.state == 'live'")
 		assert page.run(ground) == dark, "the choice is remembered"
 		assert page.run("document.documentElement.scrollWidth") <= 390
-		assert page.run("new Set([...document.querySelectorAll('meter')].map(m => Math.round(m.getBoundingClientRect().left))).size") == 2
+		page.until("new Set([...document.querySelectorAll('meter')].map(m => Math.round(m.getBoundingClientRect().left))).size == 2")
 	END
 }
 
