@@ -52,14 +52,14 @@ struct tally {
 	__u64 bytes; /* of the frames as they arrived */
 };
 
-/* When this CPU samples a request of a service next: once it has passed so many packets, or at a time. What comes
- * before is only touched when it does. */
+/* When this CPU samples a request of a service next: once it has passed more than so many packets, or past a time. What
+ * comes before is only touched when it does. */
 struct sampler {
 	__u64 tat_ns; /* GCRA of the samples taken, in the samples' time */
 	__u64 last_ns;
 	__u64 last_packets;
-	__u64 at_packets;
-	__u64 by_ns; /* in the meter's time */
+	__u64 past_packets;
+	__u64 past_ns; /* in the meter's time */
 };
 
 /* Per-CPU value of `tallies`, one a service. */
@@ -79,7 +79,7 @@ enum malformation {
 
 /* Policy --------------------------------------------------------------------------------------------------------- */
 
-/* What a configuration uses of the packet path. The program's constant `features` holds these bits when it is loaded,
+/* What a configuration uses of the packet path. When the program is loaded its questions for these bits are answered,
  * so that the verifier deletes the code of all others. */
 #define FEATURE_GAUGES   (1U << 0) /* limits in bytes or connections */
 #define FEATURE_CAPACITY (1U << 1) /* capacity, class and tenure */
@@ -90,13 +90,23 @@ enum malformation {
 #define FEATURE_LISTS    (1U << 6)
 #define FEATURE_RESPONSE (1U << 7) /* requests are sampled, and their replies timed */
 
-#define POLICY_OBSERVE  (1U << 0) /* decide and count, drop nothing */
-#define POLICY_GAUGED   (1U << 1) /* users have limits in bytes or connections */
-#define POLICY_CAPACITY (1U << 2) /* the service as a whole has one */
-#define POLICY_LEVEL    (1U << 3) /* the limit is a maximum: the level below it is in `levels` */
-#define POLICY_MOVES    (1U << 4) /* the capacity is a maximum: the one below it is in `capacities` */
-#define POLICY_BYTES    (1U << 5) /* both are in bytes */
-#define POLICY_RESPONSE (1U << 6) /* requests are sampled: the service is one that replies */
+/* Those that a service's policy may ask for. */
+#define FEATURES_OF_POLICIES \
+	(FEATURE_GAUGES | FEATURE_CAPACITY | FEATURE_LEVELS | FEATURE_PAYLOAD | FEATURE_TENANTS | FEATURE_TAGS)
+
+/* What marks an instruction that asks for features: its operand, with the bits that it asks for below. */
+#define FEATURE_ASKED      0x5ea70000U
+#define FEATURE_ASKED_MASK 0xffff0000U
+
+#define POLICY_OBSERVE   (1U << 0) /* decide and count, drop nothing */
+#define POLICY_GAUGED    (1U << 1) /* users have limits in bytes or connections */
+#define POLICY_CAPACITY  (1U << 2) /* the service as a whole has one */
+#define POLICY_LEVEL     (1U << 3) /* the limit is a maximum: the level below it is in `levels` */
+#define POLICY_MOVES     (1U << 4) /* the capacity is a maximum: the one below it is in `capacities` */
+#define POLICY_BYTES     (1U << 5) /* both are in bytes */
+#define POLICY_RESPONSE  (1U << 6) /* requests are sampled: the service is one that replies */
+#define POLICY_PLAIN     (1U << 7) /* nothing but a limit in packets for each source: none of FEATURES_OF_POLICIES */
+#define POLICY_ASKS_MORE (POLICY_GAUGED | POLICY_CAPACITY | POLICY_LEVEL | POLICY_MOVES | POLICY_BYTES)
 
 /* Whose packets are counted together. A packet without what its kind asks for counts for its source address. */
 enum user_kind {

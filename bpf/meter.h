@@ -243,21 +243,34 @@ struct metered {
 	__u8 connects;
 };
 
-#define METERED(packet, user, index, now, increment, tolerance, per_byte, room, ranked, syn) \
-	{.key = {(user)->key[0], (user)->key[1]},                                            \
-	 .now_ns = now,                                                                      \
-	 .increment_ns = increment,                                                          \
-	 .tolerance_ns = tolerance,                                                          \
-	 .byte_increment = per_byte,                                                         \
-	 .capacity = room,                                                                   \
-	 .set_index = index,                                                                 \
-	 .tag = (user)->tag,                                                                 \
-	 .bytes = (packet)->bytes,                                                           \
-	 .share = (user)->share,                                                             \
-	 .kind = (user)->kind,                                                               \
-	 .ipv6 = (packet)->ipv6,                                                             \
-	 .rank = ranked,                                                                     \
-	 .connects = syn}
+/* On what terms a packet is charged. */
+struct terms {
+	__u64 now_ns;
+	__u64 increment_ns;
+	__u64 tolerance_ns;
+	__u64 byte_increment;
+	struct capacity_state *capacity; /* NULL where the service has none now */
+	struct capacity room;
+	__u32 rank;
+	bool connects;
+	bool gauged;
+};
+
+#define METERED(packet, user, index, terms)         \
+	{.key = {(user)->key[0], (user)->key[1]},   \
+	 .now_ns = (terms)->now_ns,                 \
+	 .increment_ns = (terms)->increment_ns,     \
+	 .tolerance_ns = (terms)->tolerance_ns,     \
+	 .byte_increment = (terms)->byte_increment, \
+	 .capacity = (terms)->room,                 \
+	 .set_index = index,                        \
+	 .tag = (user)->tag,                        \
+	 .bytes = (packet)->bytes,                  \
+	 .share = (user)->share,                    \
+	 .kind = (user)->kind,                      \
+	 .ipv6 = (packet)->ipv6,                    \
+	 .rank = (terms)->rank,                     \
+	 .connects = (terms)->connects}
 
 /* GCRA on one word: over where TAT runs further ahead of now than the tolerance, else TAT moves on by the increment and
  * the packet is counted. `*next` is the state then. `tag` is looked at again only where somebody else has changed the
@@ -555,7 +568,7 @@ static __always_inline int newcomer_judge(struct meter_set *set, const struct po
 	return judged;
 }
 
-/* The same as meter_judge() for whoever is not simply within its limit: newcomers, users over it or with gauges, and
+/* The same as meter_charge() for whoever is not simply within its limit: newcomers, users over it or with gauges, and
  * those whose word another CPU changed at the same time.
  * A global function, as is cell_note(): the verifier goes through it once, and not again for each way into it. */
 __noinline int meter_judge_slowly(struct meter_set *set, const struct policy *policy, const struct metered *metered)
@@ -597,56 +610,66 @@ static __always_inline __u64 meter_tolerance(const struct policy *policy, bool c
 	return policy->tolerance_ns - (reserve < half ? reserve : half);
 }
 
-/* Charges one packet to its user, and to its service where that has a capacity. Returns its outcome. */
-static __always_inline __u32 meter_judge(struct xdp_md *ctx, const struct policy *policy, __u32 number,
-                                         const struct packet *packet, const struct user *user)
+/* The terms where a service asks for more than a limit in packets of its sources. */
+static __always_inline struct terms meter_terms(struct xdp_md *ctx, const struct policy *policy, __u32 number,
+                                                const struct packet *packet, const struct user *user, __u64 now)
 {
 	const struct live *live = &state.live;
-	__u32 index = user->set & live->sets_mask;
+	__u64 increment = meter_increment(live, policy, number, POLICY_LEVEL, policy->increment_ns, now);
+	bool connects = FEATURE(FEATURE_GAUGES | FEATURE_CAPACITY) && packet_connects(ctx, packet);
+	struct terms terms = {
+		.now_ns = now,
+		.increment_ns = user_cost(user->share, increment),
+		.connects = connects,
+		.gauged = FEATURE(FEATURE_GAUGES) && policy->flags & POLICY_GAUGED,
+		.capacity = meter_capacity_of(policy),
+	};
+
+	terms.tolerance_ns = meter_tolerance(policy, connects, terms.increment_ns);
+	if (FEATURE(FEATURE_GAUGES))
+		terms.byte_increment =
+			meter_increment(live, policy, number, POLICY_LEVEL | POLICY_BYTES, policy->byte_increment, now);
+	if (FEATURE(FEATURE_CAPACITY))
+		terms.rank = RANK_OF_CLASS(user->class) + (connects ? 0 : RANK_ESTABLISHED);
+	if (terms.capacity)
+		terms.room = capacity_now(terms.capacity, policy, live->relax_after, packet->bytes, now);
+	if (!terms.room.step_ns)
+		terms.capacity = 0;
+	return terms;
+}
+
+/* Charges one packet to its user, and to its service where that has a capacity. Returns its outcome. */
+static __always_inline __u32 meter_charge(const struct policy *policy, const struct packet *packet,
+                                          const struct user *user, const struct terms *terms)
+{
+	__u32 index = user->set & state.live.sets_mask;
 	struct meter_set *set = bpf_map_lookup_elem(&meter_sets, &index);
 	if (!set)
 		return OUTCOME_PASSED;
 
-	__u64 now = clock_ns();
-	__u64 increment =
-		user_cost(user->share, meter_increment(live, policy, number, POLICY_LEVEL, policy->increment_ns, now));
-	__u64 per_byte = FEATURE(FEATURE_GAUGES) ? meter_increment(live, policy, number, POLICY_LEVEL | POLICY_BYTES,
-	                                                           policy->byte_increment, now)
-	                                         : 0;
-	struct capacity_state *capacity = meter_capacity_of(policy);
-	struct capacity room = {0};
-	if (capacity)
-		room = capacity_now(capacity, policy, live->relax_after, packet->bytes, now);
-	if (!room.step_ns)
-		capacity = 0;
-	bool connects = FEATURE(FEATURE_GAUGES | FEATURE_CAPACITY) && packet_connects(ctx, packet);
-	__u32 rank = FEATURE(FEATURE_CAPACITY) ? RANK_OF_CLASS(user->class) + (connects ? 0 : RANK_ESTABLISHED) : 0;
-	__u64 tolerance = meter_tolerance(policy, connects, increment);
-	bool gauged = FEATURE(FEATURE_GAUGES) && policy->flags & POLICY_GAUGED;
 	__u64 cell = cell_find(set, user->tag);
-	if (likely(cell < SET_CELLS) && !gauged) {
+	if (likely(cell < SET_CELLS) && !terms->gauged) {
 		BOUND_CELL(cell);
-		__u64 seen = *(volatile __u64 *)&set->states[cell], ahead = state_ahead(seen, now);
-		__u64 next = state_next(seen, ahead, increment, now);
-		bool over = capacity &&
-		            capacity_over(capacity, &room, rank + (seen & STATE_TENURED ? RANK_TENURED : 0), now);
-		if (likely(ahead <= tolerance && !over && state_swap(&set->states[cell], seen, next))) {
+		__u64 seen = *(volatile __u64 *)&set->states[cell], ahead = state_ahead(seen, terms->now_ns);
+		__u64 next = state_next(seen, ahead, terms->increment_ns, terms->now_ns);
+		bool over = terms->capacity &&
+		            capacity_over(terms->capacity, &terms->room,
+		                          terms->rank + (seen & STATE_TENURED ? RANK_TENURED : 0), terms->now_ns);
+		if (likely(ahead <= terms->tolerance_ns && !over && state_swap(&set->states[cell], seen, next))) {
 			/* Not atomic: two CPUs on one user may lose some, and verdicts do not hang on it. */
 			set->bytes[cell] += packet->bytes;
-			if (capacity)
-				capacity_charge(capacity, &room, now);
+			if (terms->capacity)
+				capacity_charge(terms->capacity, &terms->room, terms->now_ns);
 			if (unlikely(cell_notable(next & STATE_PACKETS_MASK))) {
-				struct metered metered = METERED(packet, user, index, now, increment, tolerance,
-				                                 per_byte, room, rank, connects);
+				struct metered metered = METERED(packet, user, index, terms);
 				cell_note(set, cell, policy, &metered, next & STATE_PACKETS_MASK);
 			}
 			return OUTCOME_PASSED;
 		}
 	}
-	if (cell >= SET_CELLS && !FEATURE(FEATURE_GAUGES) && !capacity &&
-	    meter_seat(set, user->tag, now, increment, packet->bytes))
+	if (cell >= SET_CELLS && !FEATURE(FEATURE_GAUGES) && !terms->capacity &&
+	    meter_seat(set, user->tag, terms->now_ns, terms->increment_ns, packet->bytes))
 		return OUTCOME_PASSED;
-	struct metered metered =
-		METERED(packet, user, index, now, increment, tolerance, per_byte, room, rank, connects);
+	struct metered metered = METERED(packet, user, index, terms);
 	return meter_judge_slowly(set, policy, &metered);
 }

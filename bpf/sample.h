@@ -24,13 +24,11 @@ struct request {
 	__u32 kind; /* enum sample_kind */
 };
 
-/* Whether a sample is due. Where the kernel does not show its tick, asking for the time would cost a call, and the
- * count has to do. */
-static __always_inline bool sample_is_due(const struct sampler *sampler, __u64 packets)
+/* Whether a sample is due: negative where it is. No branch but one on what comes of it. */
+static __always_inline __s64 sample_remains(const struct service_tallies *counted, __u64 now_ns)
 {
-	if (packets >= sampler->at_packets)
-		return true;
-	return CONFIG_HZ && clock_ns() >= sampler->by_ns;
+	return (counted->sampler.past_packets - counted->outcomes[OUTCOME_PASSED].packets) |
+	       (counted->sampler.past_ns - now_ns);
 }
 
 /* Of TCP, a SYN, or a segment that ends what its sender had to say (PSH): a service has no reply to the middle of a
@@ -88,9 +86,9 @@ static __always_inline void sampler_wind(struct sampler *sampler, __u64 packets,
 		if (skip > SAMPLE_SKIP_MOST)
 			skip = SAMPLE_SKIP_MOST;
 		skip = skip / 2 + bpf_get_prandom_u32() % (skip + 1);
-		sampler->by_ns = clock_ns() + 2 * (ahead_ns + gap_ns);
+		sampler->past_ns = clock_ns() + 2 * (ahead_ns + gap_ns);
 	}
-	sampler->at_packets = packets + 1 + skip;
+	sampler->past_packets = packets - 1 + skip;
 }
 
 /* Whether an entry may be taken: nobody waits there, or for so long that nobody will. */
@@ -166,14 +164,13 @@ __noinline int sample_take(const struct request *request, struct service_tallies
 	return 0;
 }
 
-/* Samples a packet that has passed and been counted, where that is due and it asks for a reply. */
+/* Samples a packet that has passed and been counted, where it asks for a reply. */
 static __always_inline void sample_passed(struct xdp_md *ctx, const struct packet *packet, __u32 service, __u64 gap_ns,
                                           struct service_tallies *counted)
 {
 	struct request request;
 
-	if (likely(!sample_is_due(&counted->sampler, counted->outcomes[OUTCOME_PASSED].packets)) ||
-	    !request_read(ctx, packet, &request))
+	if (!request_read(ctx, packet, &request))
 		return;
 	request.service = service;
 	sample_take(&request, counted, gap_ns);

@@ -18,7 +18,8 @@ struct user {
 	__u8 class;   /* enum service_class */
 };
 
-#define KIND_SEED 0x9e3779b97f4a7c15ULL /* keeps users of several kinds in one service apart */
+/* Keeps users of several kinds in one service apart, and A.b.c.d from a forged ::ffff:a.b.c.d. */
+#define KIND_SEED 0x9e3779b97f4a7c15ULL
 
 /* One product of NH: the halves of a word, each moved by its half of the key. */
 static __always_inline __u64 nh_pair(__u64 word, __u64 key)
@@ -30,19 +31,15 @@ static __always_inline __u64 nh_pair(__u64 word, __u64 key)
 
 /* NH over the key's four words (Black, Halevi, Krawczyk, Krovetz and Rogaway: UMAC, 1999): two users meet in 64 bits
  * with a chance of 2^-32, whatever their addresses, as long as nobody knows the keys; then one round of multiplication
- * to spread it. So nobody can aim at a set. The service's part comes with its policy. */
+ * to spread it. So nobody can aim at a set. The service's part comes with its policy. Of an IPv4 source the upper words
+ * are zero and left out. */
 static __always_inline void user_locate(const struct live *live, const struct policy *policy, __u8 ipv6,
                                         struct user *user)
 {
-	__u64 hash =
-		policy->seed + nh_pair(user->key[1], live->hash_keys[0]) + nh_pair(user->key[0], live->hash_keys[1]);
+	__u64 hash = policy->seed + nh_pair(user->key[1], live->hash_keys[0]);
 
-	/* A.b.c.d and a forged ::ffff:a.b.c.d have one key. The hash's highest bit keeps them apart: the product
-	 * carries it into the tag, since hash keys are odd. */
-	if (user->kind != USER_SOURCE)
-		hash += user->kind * KIND_SEED;
-	else
-		hash += (__u64)ipv6 << 63;
+	if (user->kind != USER_SOURCE || ipv6)
+		hash += nh_pair(user->key[0], live->hash_keys[1]) + (user->kind + 1) * KIND_SEED;
 	hash = (hash ^ (hash >> 32)) * live->hash_keys[4];
 	user->set = hash >> 40;
 	user->tag = (__u32)(hash >> 8) | 1;
@@ -114,17 +111,32 @@ static __always_inline __u64 user_cost(__u32 share, __u64 nanoseconds)
 	return FEATURE(FEATURE_TENANTS) ? (nanoseconds * share + SHARE_ONE / 2) >> SHARE_SHIFT : nanoseconds;
 }
 
-/* Says whose the packet is: by the service's kind of user, else by its source. */
-static __always_inline void user_identify(struct xdp_md *ctx, const struct live *live, const struct policy_slot *slot,
-                                          __u32 number, const struct packet *packet, struct user *user)
+static __always_inline void user_from_source(const struct policy *policy, const struct packet *packet,
+                                             struct user *user)
 {
-	const struct policy *policy = &slot->policies[number];
 	const __u64 *mask = policy->user_mask[packet->ipv6 & 1];
 
 	*user = (struct user){.key = {packet->source[0] & mask[0], packet->source[1] & mask[1]},
 	                      .kind = USER_SOURCE,
 	                      .share = SHARE_ONE,
 	                      .class = policy->class};
+}
+
+/* Says whose the packet is, by its source. */
+static __always_inline void user_by_source(const struct live *live, const struct policy *policy,
+                                           const struct packet *packet, struct user *user)
+{
+	user_from_source(policy, packet, user);
+	user_locate(live, policy, packet->ipv6, user);
+}
+
+/* Says whose the packet is: by the service's kind of user, else by its source. */
+static __always_inline void user_by_kind(struct xdp_md *ctx, const struct live *live, const struct policy_slot *slot,
+                                         __u32 number, const struct packet *packet, struct user *user)
+{
+	const struct policy *policy = &slot->policies[number];
+
+	user_from_source(policy, packet, user);
 	if (FEATURE(FEATURE_PAYLOAD) && policy->kind == USER_PAYLOAD)
 		user_from_payload(ctx, packet, policy, slot->payload_spans[number], user);
 	if (FEATURE(FEATURE_TAGS) && policy->kind == USER_TAG)

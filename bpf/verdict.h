@@ -30,15 +30,18 @@ static __always_inline __u32 outcome_under(__u32 outcome, __u32 flags)
 	                                                            : outcome;
 }
 
-static __always_inline struct service_tallies *verdict_tally(__u32 service, __u32 outcome, __u32 bytes)
+/* A service's counters on this CPU. */
+static __always_inline struct service_tallies *verdict_tallies(__u32 service)
 {
-	struct service_tallies *counted = bpf_map_lookup_elem(&tallies, &service);
+	return bpf_map_lookup_elem(&tallies, &service);
+}
 
+static __always_inline void verdict_tally(struct service_tallies *counted, __u32 outcome, __u32 bytes)
+{
 	if (counted && outcome < OUTCOMES) {
 		counted->outcomes[outcome].packets++;
 		counted->outcomes[outcome].bytes += bytes;
 	}
-	return counted;
 }
 
 static __always_inline int verdict_action(__u32 outcome)
@@ -48,7 +51,7 @@ static __always_inline int verdict_action(__u32 outcome)
 
 static __always_inline int verdict_count(__u32 service, __u32 outcome, __u32 bytes)
 {
-	verdict_tally(service, outcome, bytes);
+	verdict_tally(verdict_tallies(service), outcome, bytes);
 	return verdict_action(outcome);
 }
 

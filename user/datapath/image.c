@@ -261,6 +261,9 @@ int image_compile(const struct config *config, const struct image_context *conte
 		stray->flags &= ~(POLICY_CAPACITY | POLICY_MOVES | POLICY_LEVEL | POLICY_BYTES | POLICY_RESPONSE);
 		stray->seed = (POLICY_STRAY(table) + 1) * context->service_key;
 	}
+	for (unsigned number = 0; number < POLICIES; number++)
+		if (policies[number].kind == USER_SOURCE && !(policies[number].flags & POLICY_ASKS_MORE))
+			policies[number].flags |= POLICY_PLAIN;
 	image->policies.sample_gap_ns = sample_gap(config);
 	policies_set_lists(&image->policies, config, context->jiffy_ns);
 	if (config->malformed == CONFIG_MALFORMED_PASS)

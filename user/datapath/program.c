@@ -5,8 +5,10 @@
 #include <errno.h>
 #include <linux/bpf.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "datapath/internal.h"
 #include "datapath/pins.h"
 #include "datapath/probe.h"
@@ -75,10 +77,49 @@ const char *program_remedy(int failure)
 	}
 }
 
+/* What the program that is being loaded uses: libbpf passes its handlers nothing that changes. */
+static uint32_t features_to_load;
+
+/* Answers the program's questions for features, which are its instructions: see FEATURE() in bpf/features.h. libbpf
+ * calls it when all of them are in their place. */
+static int answer_features(struct bpf_program *program, struct bpf_prog_load_opts *options, long cookie)
+{
+	size_t count = bpf_program__insn_cnt(program);
+	_cleanup_free_ struct bpf_insn *answered = calloc(count, sizeof(*answered));
+
+	(void)options;
+	(void)cookie;
+	if (!answered)
+		return -ENOMEM;
+	memcpy(answered, bpf_program__insns(program), count * sizeof(*answered));
+	for (size_t i = 0; i < count; i++)
+		if (answered[i].code == (BPF_ALU64 | BPF_MOV | BPF_K) &&
+		    ((uint32_t)answered[i].imm & FEATURE_ASKED_MASK) == FEATURE_ASKED)
+			answered[i].imm &= (int32_t)(features_to_load & ~FEATURE_ASKED_MASK);
+	return bpf_program__set_insns(program, answered, count);
+}
+
+/* Once for the process: libbpf before 1.3 uses freed memory where its last handler has been taken back. */
+static int handle_features(uint32_t features)
+{
+	static int handler = -1;
+
+	features_to_load = features;
+	if (handler < 0)
+		handler = libbpf_register_prog_handler(
+			"xdp", BPF_PROG_TYPE_XDP, BPF_XDP,
+			&(struct libbpf_prog_handler_opts){.sz = sizeof(struct libbpf_prog_handler_opts),
+		                                           .prog_prepare_load_fn = answer_features});
+	return handler < 0 ? handler : 0;
+}
+
 int program_load(struct keeper *keeper, uint32_t features, struct error *err)
 {
 	libbpf_set_print(keep_libbpf_words);
 	libbpf_words[0] = '\0';
+	int failure = handle_features(features);
+	if (failure)
+		return error_set(err, failure, "kernel programs: cannot choose their features: %s", strerror(-failure));
 	keeper->grants = (struct datapath_grants){.frags = probe_frags(), .jiffies = probe_configuration()};
 	LIBBPF_OPTS(bpf_object_open_opts, open, .kconfig = keeper->grants.jiffies ? NULL : "CONFIG_HZ=0");
 	_cleanup_(spillway_bpf__destroyp) struct spillway_bpf *skeleton = spillway_bpf__open_opts(&open);
@@ -92,11 +133,10 @@ int program_load(struct keeper *keeper, uint32_t features, struct error *err)
 	bpf_map__set_max_entries(skeleton->maps.lists, keeper->list_entries);
 	if (keeper->grants.frags)
 		bpf_program__set_flags(skeleton->progs.spillway, BPF_F_XDP_HAS_FRAGS);
-	skeleton->rodata->features = features;
 	bpf_map__set_autocreate(skeleton->maps.tags, features & FEATURE_TAGS);
 	if (keeper->drop_passed)
 		skeleton->rodata->action_passed = XDP_DROP;
-	int failure = share_maps(keeper, skeleton, &keeper->complete, err);
+	failure = share_maps(keeper, skeleton, &keeper->complete, err);
 	if (failure)
 		return failure;
 	failure = spillway_bpf__load(skeleton);
