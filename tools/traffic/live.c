@@ -28,7 +28,7 @@
 
 #define NS_PER_S     1000000000ULL
 #define BATCH        64
-#define CALL_NS      200000000ULL
+#define CALL_NS      1000000000ULL
 #define SETUP_NS     24000000ULL /* measured: of each call, before its first frame */
 #define FIRST_FRAMES 8192        /* enough to measure by */
 #define SETTLE_NS    20000000    /* until the peer has counted the last frames */
