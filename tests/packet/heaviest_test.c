@@ -256,7 +256,8 @@ static void compare(const struct observed_service *seen, const double passes_s[P
 	assert_true(worst <= 0.02);
 }
 
-/* To the packet, once nobody sends: none of the heaviest is counted for another, or lost. */
+/* To the packet, once nobody sends: none of the heaviest is counted for another, or lost; but for what it sent before
+ * it had a cell for good, since until its KEPT_PACKETS-th a forged newcomer may have taken that in a pause. */
 static void compare_counts(const struct observed_service *seen)
 {
 	uint32_t least;
@@ -264,9 +265,11 @@ static void compare_counts(const struct observed_service *seen)
 
 	for (size_t i = 0; i < seen->heaviest_count; i++) {
 		size_t number = user_of(&seen->heaviest[i]);
-		if (number < users)
-			assert_int_equal(seen->heaviest[i].passed_packets + seen->heaviest[i].spilled_packets,
-			                 counts[number]);
+		if (number >= users)
+			continue;
+		assert_true(counts[number] > 2 * KEPT_PACKETS);
+		assert_in_range(seen->heaviest[i].passed_packets + seen->heaviest[i].spilled_packets,
+		                counts[number] - 2 * KEPT_PACKETS, counts[number]);
 	}
 	free(counts);
 }
