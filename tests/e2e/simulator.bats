@@ -7,7 +7,7 @@ setup() {
 	SCENARIOS=$BATS_TEST_DIRNAME/../../tools/simulator/scenarios
 }
 
-@test "every scenario comes out as it expects" {
+@test "every scenario comes out as it expects, square waves of a tenth, one and ten hertz too (F25)" {
 	run "$SIMULATOR" --quiet "$SCENARIOS"/*.yaml
 	echo "$output"
 	[ "$status" -eq 0 ]

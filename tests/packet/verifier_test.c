@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What the running kernel's verifier makes of every program: it takes the packet path with each feature alone, with all
- * of them and with all but one, and what stands beside it is on, or says why not; and it is nowhere near the end of its
- * patience. Prints `verified|PROGRAM|FEATURES|INSTRUCTIONS` for each. COMBINATIONS=all has every subset, in a minute.
+/* F33. What the running kernel's verifier makes of every program: it takes the packet path with each feature alone,
+ * with all of them and with all but one, and what stands beside it is on, or says why not; and it is nowhere near the
+ * end of its patience. Prints `verified|PROGRAM|FEATURES|INSTRUCTIONS` for each. COMBINATIONS=all has every subset, in
+ * a minute.
  */
 #include <setjmp.h>
 #include <stdarg.h>
