@@ -18,12 +18,12 @@ struct kept {
 	uint64_t number;
 	json_t *event;
 	char *line;
-	struct owner *owner;
+	struct run *run;
 };
 
-/* Whose events are kept: a service, or nobody. */
-struct owner {
-	char service[SERVICE_BYTES];
+/* Events of one kind that are kept of a service, or of nobody. */
+struct run {
+	char service[SERVICE_BYTES], kind[KIND_BYTES];
 	size_t kept; /* 0: this place is free */
 };
 
@@ -35,7 +35,7 @@ struct events {
 	size_t listeners_count;
 	struct kept recent[EVENTS_RECENT]; /* oldest first */
 	size_t recent_count;
-	struct owner owners[EVENTS_RECENT];
+	struct run runs[EVENTS_RECENT];
 	uint64_t number, lost;
 	char kinds[EVENTS_KINDS_MAX][KIND_BYTES];
 	struct events_count counts[EVENTS_KINDS_MAX]; /* the last one is MORE, when it is there */
@@ -56,21 +56,15 @@ static void kept_drop(struct kept *kept)
 {
 	json_decref(kept->event);
 	free(kept->line);
-	kept->owner->kept--;
+	kept->run->kept--;
 }
 
-/* Makes room for one more. */
-static void recent_trim(struct events *events)
+/* Lets go of a run's oldest event. */
+static void run_trim(struct events *events, const struct run *run)
 {
-	const struct owner *most = &events->owners[0];
 	size_t oldest = 0;
 
-	if (events->recent_count < EVENTS_RECENT)
-		return;
-	for (size_t i = 1; i < EVENTS_RECENT; i++)
-		if (events->owners[i].kept > most->kept)
-			most = &events->owners[i];
-	while (events->recent[oldest].owner != most)
+	while (events->recent[oldest].run != run)
 		oldest++;
 	kept_drop(&events->recent[oldest]);
 	events->recent_count--;
@@ -78,29 +72,45 @@ static void recent_trim(struct events *events)
 	        (events->recent_count - oldest) * sizeof(*events->recent));
 }
 
-/* There is always a place: fewer than EVENTS_RECENT events are kept when it is asked for. */
-static struct owner *owner_of(struct events *events, const char *service)
+static const struct run *longest_run(const struct events *events)
 {
-	struct owner *vacant = NULL;
+	const struct run *longest = &events->runs[0];
+
+	for (size_t i = 1; i < EVENTS_RECENT; i++)
+		if (events->runs[i].kept > longest->kept)
+			longest = &events->runs[i];
+	return longest;
+}
+
+/* There is always a place: fewer than EVENTS_RECENT events are kept when it is asked for. */
+static struct run *run_of(struct events *events, const char *service, const char *kind)
+{
+	struct run *vacant = NULL;
 
 	for (size_t i = 0; i < EVENTS_RECENT; i++) {
-		struct owner *owner = &events->owners[i];
-		if (owner->kept && strncmp(owner->service, service, SERVICE_BYTES - 1) == 0)
-			return owner;
-		if (!owner->kept && !vacant)
-			vacant = owner;
+		struct run *run = &events->runs[i];
+		if (run->kept && strncmp(run->service, service, SERVICE_BYTES - 1) == 0 &&
+		    strncmp(run->kind, kind, KIND_BYTES - 1) == 0)
+			return run;
+		if (!run->kept && !vacant)
+			vacant = run;
 	}
 	snprintf(vacant->service, sizeof(vacant->service), "%s", service);
+	snprintf(vacant->kind, sizeof(vacant->kind), "%s", kind);
 	return vacant;
 }
 
 static void recent_add(struct events *events, struct kept kept)
 {
 	const char *service = json_string_value(json_object_get(kept.event, "service"));
+	const char *kind = json_string_value(json_object_get(kept.event, "event"));
 
-	recent_trim(events);
-	kept.owner = owner_of(events, service ? service : "");
-	kept.owner->kept++;
+	if (events->recent_count == EVENTS_RECENT)
+		run_trim(events, longest_run(events));
+	kept.run = run_of(events, service ? service : "", kind);
+	if (kept.run->kept == EVENTS_RUN)
+		run_trim(events, kept.run);
+	kept.run->kept++;
 	events->recent[events->recent_count++] = kept;
 }
 

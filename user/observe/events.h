@@ -14,6 +14,7 @@
 #define EVENTS_KINDS_MAX     32 /* names of events that are counted one by one; later ones count together, as "more" */
 #define EVENTS_LISTENERS_MAX 16
 #define EVENTS_RECENT        256 /* kept for those who come later: fairly, see events_recent() */
+#define EVENTS_RUN           32  /* of one kind and service among them */
 
 struct events;
 
@@ -54,10 +55,10 @@ int events_listen(struct events *events, events_listener *listener, void *argume
 /* Ends what events_listen() began with the same two. */
 void events_unlisten(struct events *events, events_listener *listener, void *argument);
 
-/* The newest events, oldest first: at most `most` of the EVENTS_RECENT that are kept. Where there is no room for
- * another, whichever service has most of them (those without a service are one) loses its oldest, so that a busy one
- * does not push out what happened to the others. What `out` points to is good until the next event. Returns how many
- * there are. */
+/* The newest events, oldest first: at most `most` of the EVENTS_RECENT that are kept. Of one kind and service (those
+ * without a service are one) the newest EVENTS_RUN are, and where there is no room for another the longest such run
+ * loses its oldest: so that a level which moves ten times a second pushes out neither what began it nor what happened
+ * to others. What `out` points to is good until the next event. Returns how many there are. */
 size_t events_recent(const struct events *events, struct events_told *out, size_t most);
 
 /* How many were told of each kind since the start, in the order in which they first came; good until the next event. */
