@@ -51,7 +51,8 @@ run_test() {
 	note "$1" "${good:-0}"
 	[ "$status" -eq 0 ] && [ "${good:-0}" -gt 0 ] && return
 	problem "$1_test failed"
-	grep -v '^\[ *\(RUN\|OK\) ' "$log" | tail -n 20
+	grep -E '^\[ *(ERROR|LINE) ' "$log" | head -n 10
+	grep -v '^\[ *\(RUN\|OK\|ERROR\|LINE\) ' "$log" | tail -n 20
 }
 
 # The verifier's count of each program; of the packet path's, with all features and the most of any.
