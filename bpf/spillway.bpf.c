@@ -48,12 +48,30 @@ static __always_inline __u32 policy_number(__u32 active, const struct packet *pa
 	return service;
 }
 
+/* Whose packet it is, and whether that user may send it. Twice the same: where a service asks for nothing else than a
+ * limit for its sources, the compiler makes the shorter way of it. */
+static __always_inline __u32 user_judge(struct xdp_md *ctx, const struct policy_slot *slot, __u32 number,
+                                        const struct packet *packet, __u64 now)
+{
+	const struct policy *policy = &slot->policies[number];
+	struct user user;
+
+	if (!FEATURE(FEATURES_OF_POLICIES) || likely(policy->flags & POLICY_PLAIN)) {
+		struct terms terms = {
+			.now_ns = now, .increment_ns = policy->increment_ns, .tolerance_ns = policy->tolerance_ns};
+		user_by_source(&state.live, policy, packet, &user);
+		return meter_charge(policy, packet, &user, &terms);
+	}
+	user_by_kind(ctx, &state.live, slot, number, packet, &user);
+	struct terms terms = meter_terms(ctx, policy, number, packet, &user, now);
+	return meter_charge(policy, packet, &user, &terms);
+}
+
 /* Loaded with BPF_F_XDP_HAS_FRAGS where the kernel has it: "xdp.frags" would insist. */
 SEC("xdp")
 int spillway(struct xdp_md *ctx)
 {
 	struct packet packet;
-	struct user user;
 
 	enum packet_kind kind = packet_parse(ctx, &packet);
 
@@ -84,28 +102,12 @@ int spillway(struct xdp_md *ctx)
 	__u64 now = clock_ns();
 	struct service_tallies *counted = verdict_tallies(policy->service);
 	__s64 unsampled = FEATURE(FEATURE_RESPONSE) && counted ? sample_remains(counted, now) : 0;
-	__u32 outcome;
 
-	/* Twice the same: where a service asks for nothing else, the compiler makes the shorter way of it. */
-	if (!FEATURE(FEATURES_OF_POLICIES) || likely(policy->flags & POLICY_PLAIN)) {
-		struct terms terms = {
-			.now_ns = now, .increment_ns = policy->increment_ns, .tolerance_ns = policy->tolerance_ns};
-		user_by_source(&state.live, policy, &packet, &user);
-		outcome = meter_charge(policy, &packet, &user, &terms);
-	} else {
-		user_by_kind(ctx, &state.live, judged_by, number, &packet, &user);
-		struct terms terms = meter_terms(ctx, policy, number, &packet, &user, now);
-		outcome = meter_charge(policy, &packet, &user, &terms);
-	}
-	if (unlikely(outcome != OUTCOME_PASSED)) {
-		outcome = outcome_under(outcome, policy->flags);
-		verdict_tally(counted, outcome, packet.bytes);
-		return verdict_action(outcome);
-	}
-	verdict_tally(counted, OUTCOME_PASSED, packet.bytes);
-	if (unlikely(unsampled < 0) && counted && policy->flags & POLICY_RESPONSE)
+	__u32 outcome = outcome_under(user_judge(ctx, judged_by, number, &packet, now), policy->flags);
+	verdict_tally(counted, outcome, packet.bytes);
+	if (unlikely(unsampled < 0) && outcome == OUTCOME_PASSED && counted && policy->flags & POLICY_RESPONSE)
 		sample_passed(ctx, &packet, policy->service, judged_by->sample_gap_ns, counted);
-	return verdict_action(OUTCOME_PASSED);
+	return verdict_action(outcome);
 }
 
 /* Tells user space the time that the meter goes by; called by a test run alone, never attached. */

@@ -18,8 +18,8 @@ struct claim {
 
 /* A port from which on a service's range counts, or no longer does. */
 struct edge {
+	size_t service; /* index in the configuration */
 	__u32 port;
-	__u16 service; /* index in the configuration */
 	bool opens;
 };
 
@@ -200,17 +200,17 @@ static size_t edges_collect(const struct config *config, enum port_table table, 
 {
 	size_t count = 0;
 
-	for (__u16 i = 0; i < config->services_count; i++) {
+	for (size_t i = 0; i < config->services_count; i++) {
 		const struct config_service *service = &config->services[i];
 		if (classifier_table(service->protocol) != table)
 			continue;
 		if (table == PORTS_NONE) {
-			edges[count++] = (struct edge){(__u32)service->protocol, i, true};
-			edges[count++] = (struct edge){(__u32)service->protocol + 1, i, false};
+			edges[count++] = (struct edge){i, (__u32)service->protocol, true};
+			edges[count++] = (struct edge){i, (__u32)service->protocol + 1, false};
 		}
 		for (size_t j = 0; j < service->ports_count; j++) {
-			edges[count++] = (struct edge){service->ports[j].first, i, true};
-			edges[count++] = (struct edge){service->ports[j].last + 1U, i, false};
+			edges[count++] = (struct edge){i, service->ports[j].first, true};
+			edges[count++] = (struct edge){i, service->ports[j].last + 1U, false};
 		}
 	}
 	qsort(edges, count, sizeof(*edges), edge_compare);
