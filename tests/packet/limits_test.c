@@ -155,6 +155,9 @@ static void hold(const struct limited *const services[], size_t count, int threa
 		double expected = (double)(until[i].clock_ns - from[i].clock_ns) / (double)increment_ns;
 		/* A packet of each thread may be charged and not counted yet, and time has room for part of one. */
 		double exact = threads + 1;
+		print_message("%u/s on %d CPU%s: %llu passed, %.1f due, %+.4f %%\n", services[i]->per_second, threads,
+		              threads == 1 ? "" : "s", until[i].passed - from[i].passed, expected,
+		              100 * ((double)(until[i].passed - from[i].passed) / expected - 1));
 		assert_near(services[i]->name, until[i].passed - from[i].passed, expected,
 		            expected * share > exact ? expected * share : exact);
 
