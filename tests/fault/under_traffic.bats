@@ -123,11 +123,17 @@ other_config() {
 	unload
 }
 
-@test "a newer daemon takes over from one that runs: nothing goes unjudged, no counter goes back" {
+@test "a newer daemon takes over from one that runs: nothing goes unjudged, no counter goes back, nobody has a second burst" {
 	start --detach-on-exit
 	before=$(received)
+	local last=$before now old over began
+	# One user at three times its limit of 1,000 a second, from before the first takeover until after the last.
+	began=${EPOCHREALTIME/./}
+	nsenter --net="/run/netns/$NS" "$TRAFFIC" --interface attack --destination-mac 02:00:00:00:00:01 \
+		--destination 192.0.2.1 --port 53 --sources 10.1.0.1/32 --rate 3000 --seconds 3600 --json \
+		>"$DIR/over" 3>&- &
+	over=$!
 	flood
-	local last=$before now old
 	for _ in $(seq "${UPGRADES:-5}"); do
 		old=$daemon
 		launch "$SPILLWAY" run --config "$CONFIG" --takeover
@@ -139,7 +145,13 @@ other_config() {
 		assert [ "$now" -gt "$last" ]
 		last=$now
 	done
+	within 20 eval '"$SPILLWAY" users --service dns --json | jq -ec ".[] | select(.user == \"10.1.0.1\")" >"$DIR/user"'
+	run jq ".spilled_packets > 0 and .passed_packets <= $(((${EPOCHREALTIME/./} - began) / 1000 + 100))" "$DIR/user"
+	assert_output true
+	kill "$over"
+	wait "$over"
 	flood_ended
+	before=$((before + $(jq .sent "$DIR/over")))
 	assert_all_judged
 	echo "services: [" >"$CONFIG"
 	run -4 "$SPILLWAY" run --config "$CONFIG" --takeover
