@@ -243,34 +243,18 @@ struct metered {
 	__u8 connects;
 };
 
-/* On what terms a packet is charged. */
-struct terms {
-	__u64 now_ns;
-	__u64 increment_ns;
-	__u64 tolerance_ns;
-	__u64 byte_increment;
-	struct capacity_state *capacity; /* NULL where the service has none now */
-	struct capacity room;
-	__u32 rank;
-	bool connects;
-	bool gauged;
-};
-
-#define METERED(packet, user, index, terms)         \
-	{.key = {(user)->key[0], (user)->key[1]},   \
-	 .now_ns = (terms)->now_ns,                 \
-	 .increment_ns = (terms)->increment_ns,     \
-	 .tolerance_ns = (terms)->tolerance_ns,     \
-	 .byte_increment = (terms)->byte_increment, \
-	 .capacity = (terms)->room,                 \
-	 .set_index = index,                        \
-	 .tag = (user)->tag,                        \
-	 .bytes = (packet)->bytes,                  \
-	 .share = (user)->share,                    \
-	 .kind = (user)->kind,                      \
-	 .ipv6 = (packet)->ipv6,                    \
-	 .rank = (terms)->rank,                     \
-	 .connects = (terms)->connects}
+/* Writes down whose packet it is, beside the terms on which it is charged. */
+static __always_inline void metered_name(struct metered *metered, const struct packet *packet, const struct user *user)
+{
+	metered->key[0] = user->key[0];
+	metered->key[1] = user->key[1];
+	metered->set_index = user->set & state.live.sets_mask;
+	metered->tag = user->tag;
+	metered->bytes = packet->bytes;
+	metered->share = user->share;
+	metered->kind = user->kind;
+	metered->ipv6 = packet->ipv6;
+}
 
 /* GCRA on one word: over where TAT runs further ahead of now than the tolerance, else TAT moves on by the increment and
  * the packet is counted. `*next` is the state then. `tag` is looked at again only where somebody else has changed the
@@ -610,66 +594,71 @@ static __always_inline __u64 meter_tolerance(const struct policy *policy, bool c
 	return policy->tolerance_ns - (reserve < half ? reserve : half);
 }
 
-/* The terms where a service asks for more than a limit in packets of its sources. */
-static __always_inline struct terms meter_terms(struct xdp_md *ctx, const struct policy *policy, __u32 number,
-                                                const struct packet *packet, const struct user *user, __u64 now)
+/* All that is known of a packet whose service may ask for more than a limit in packets. */
+static __always_inline struct metered metered_fully(struct xdp_md *ctx, const struct policy *policy, __u32 number,
+                                                    const struct packet *packet, const struct user *user, __u64 now)
 {
 	const struct live *live = &state.live;
-	__u64 increment = meter_increment(live, policy, number, POLICY_LEVEL, policy->increment_ns, now);
-	bool connects = FEATURE(FEATURE_GAUGES | FEATURE_CAPACITY) && packet_connects(ctx, packet);
-	struct terms terms = {
-		.now_ns = now,
-		.increment_ns = user_cost(user->share, increment),
-		.connects = connects,
-		.gauged = FEATURE(FEATURE_GAUGES) && policy->flags & POLICY_GAUGED,
-		.capacity = meter_capacity_of(policy),
-	};
+	struct capacity_state *capacity = meter_capacity_of(policy);
+	struct metered metered = {.now_ns = now};
 
-	terms.tolerance_ns = meter_tolerance(policy, connects, terms.increment_ns);
+	metered_name(&metered, packet, user);
+	metered.connects = FEATURE(FEATURE_GAUGES | FEATURE_CAPACITY) && packet_connects(ctx, packet);
+	metered.increment_ns =
+		user_cost(user->share, meter_increment(live, policy, number, POLICY_LEVEL, policy->increment_ns, now));
+	metered.tolerance_ns = meter_tolerance(policy, metered.connects, metered.increment_ns);
 	if (FEATURE(FEATURE_GAUGES))
-		terms.byte_increment =
+		metered.byte_increment =
 			meter_increment(live, policy, number, POLICY_LEVEL | POLICY_BYTES, policy->byte_increment, now);
 	if (FEATURE(FEATURE_CAPACITY))
-		terms.rank = RANK_OF_CLASS(user->class) + (connects ? 0 : RANK_ESTABLISHED);
-	if (terms.capacity)
-		terms.room = capacity_now(terms.capacity, policy, live->relax_after, packet->bytes, now);
-	if (!terms.room.step_ns)
-		terms.capacity = 0;
-	return terms;
+		metered.rank = RANK_OF_CLASS(user->class) + (metered.connects ? 0 : RANK_ESTABLISHED);
+	if (capacity)
+		metered.capacity = capacity_now(capacity, policy, live->relax_after, packet->bytes, now);
+	return metered;
 }
 
-/* Charges one packet to its user, and to its service where that has a capacity. Returns its outcome. */
+/* Charges one packet to its user, and to its service where that has a capacity. Returns its outcome. `named`: all that
+ * is known of the packet lies in memory; else the terms alone are, in registers, and whose it is is written down off
+ * the fast path. */
 static __always_inline __u32 meter_charge(const struct policy *policy, const struct packet *packet,
-                                          const struct user *user, const struct terms *terms)
+                                          const struct user *user, const struct metered *known,
+                                          struct capacity_state *capacity, bool gauged, bool named)
 {
 	__u32 index = user->set & state.live.sets_mask;
 	struct meter_set *set = bpf_map_lookup_elem(&meter_sets, &index);
 	if (!set)
 		return OUTCOME_PASSED;
 
-	__u64 cell = cell_find(set, user->tag);
-	if (likely(cell < SET_CELLS) && !terms->gauged) {
+	__u64 now = known->now_ns, cell = cell_find(set, user->tag), noted = 0;
+	if (likely(cell < SET_CELLS) && !gauged) {
 		BOUND_CELL(cell);
-		__u64 seen = *(volatile __u64 *)&set->states[cell], ahead = state_ahead(seen, terms->now_ns);
-		__u64 next = state_next(seen, ahead, terms->increment_ns, terms->now_ns);
-		bool over = terms->capacity &&
-		            capacity_over(terms->capacity, &terms->room,
-		                          terms->rank + (seen & STATE_TENURED ? RANK_TENURED : 0), terms->now_ns);
-		if (likely(ahead <= terms->tolerance_ns && !over && state_swap(&set->states[cell], seen, next))) {
+		__u64 seen = *(volatile __u64 *)&set->states[cell], ahead = state_ahead(seen, now);
+		__u64 next = state_next(seen, ahead, known->increment_ns, now);
+		bool over = capacity && capacity_over(capacity, &known->capacity,
+		                                      known->rank + (seen & STATE_TENURED ? RANK_TENURED : 0), now);
+		if (likely(ahead <= known->tolerance_ns && !over && state_swap(&set->states[cell], seen, next))) {
 			/* Not atomic: two CPUs on one user may lose some, and verdicts do not hang on it. */
 			set->bytes[cell] += packet->bytes;
-			if (terms->capacity)
-				capacity_charge(terms->capacity, &terms->room, terms->now_ns);
-			if (unlikely(cell_notable(next & STATE_PACKETS_MASK))) {
-				struct metered metered = METERED(packet, user, index, terms);
-				cell_note(set, cell, policy, &metered, next & STATE_PACKETS_MASK);
-			}
-			return OUTCOME_PASSED;
+			if (capacity)
+				capacity_charge(capacity, &known->capacity, now);
+			noted = next & STATE_PACKETS_MASK;
+			if (likely(!cell_notable(noted)))
+				return OUTCOME_PASSED;
 		}
 	}
-	if (cell >= SET_CELLS && !FEATURE(FEATURE_GAUGES) && !terms->capacity &&
-	    meter_seat(set, user->tag, terms->now_ns, terms->increment_ns, packet->bytes))
+	if (cell >= SET_CELLS && !FEATURE(FEATURE_GAUGES) && !capacity &&
+	    meter_seat(set, user->tag, now, known->increment_ns, packet->bytes))
 		return OUTCOME_PASSED;
-	struct metered metered = METERED(packet, user, index, terms);
-	return meter_judge_slowly(set, policy, &metered);
+
+	struct metered copy;
+	const struct metered *metered = known;
+	if (!named) {
+		copy = *known;
+		metered_name(&copy, packet, user);
+		metered = &copy;
+	}
+	if (!noted)
+		return meter_judge_slowly(set, policy, metered);
+	cell_note(set, cell, policy, metered, noted);
+	return OUTCOME_PASSED;
 }

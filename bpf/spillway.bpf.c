@@ -57,14 +57,18 @@ static __always_inline __u32 user_judge(struct xdp_md *ctx, const struct policy_
 	struct user user;
 
 	if (!FEATURE(FEATURES_OF_POLICIES) || likely(policy->flags & POLICY_PLAIN)) {
-		struct terms terms = {
-			.now_ns = now, .increment_ns = policy->increment_ns, .tolerance_ns = policy->tolerance_ns};
 		user_by_source(&state.live, policy, packet, &user);
-		return meter_charge(policy, packet, &user, &terms);
+		struct metered terms = {
+			.now_ns = now, .increment_ns = policy->increment_ns, .tolerance_ns = policy->tolerance_ns};
+		return meter_charge(policy, packet, &user, &terms, 0, false, false);
 	}
 	user_by_kind(ctx, &state.live, slot, number, packet, &user);
-	struct terms terms = meter_terms(ctx, policy, number, packet, &user, now);
-	return meter_charge(policy, packet, &user, &terms);
+	struct metered metered = metered_fully(ctx, policy, number, packet, &user, now);
+	struct capacity_state *capacity = metered_capacity_of(policy, &metered);
+	const struct metered *known = &metered;
+	OPAQUE(known); /* it stays in memory, where the slow path looks for it */
+	return meter_charge(policy, packet, &user, known, capacity,
+	                    FEATURE(FEATURE_GAUGES) && policy->flags & POLICY_GAUGED, true);
 }
 
 /* Loaded with BPF_F_XDP_HAS_FRAGS where the kernel has it: "xdp.frags" would insist. */
