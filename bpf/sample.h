@@ -2,7 +2,7 @@
 /* After the verdict: some of the requests that pass are written down with their time, for response.bpf.c to meet their
  * replies. Of a quiet service it is all of them; of a busy one as many on each CPU as a gap allows, taken after a
  * random number of packets, since time is no finer than a jiffy here and users may keep step with it. A packet that is
- * none of them costs two compares. */
+ * none of them costs two differences, and one branch for both. */
 #pragma once
 
 #include "abi.h"
