@@ -7,7 +7,7 @@
 #include <linux/types.h>
 #endif
 
-#define SPILLWAY_ABI 6
+#define SPILLWAY_ABI 7
 
 #define IPV4_MAPPED bpf_htonl(0x0000ffff) /* the third word of ::ffff:a.b.c.d */
 
@@ -55,7 +55,9 @@ struct tally {
 /* When this CPU samples a request of a service next: once it has passed more than so many packets, or past a time. What
  * comes before is only touched when it does. */
 struct sampler {
-	__u64 tat_ns; /* GCRA of the samples taken, in the samples' time */
+	__u64 stood_for; /* what had passed, of what the service is measured in, when the last request was written down
+	                  */
+	__u64 tat_ns;    /* GCRA of the samples taken, in the samples' time */
 	__u64 last_ns;
 	__u64 last_packets;
 	__u64 past_packets;
@@ -495,7 +497,9 @@ struct response_sample {
 	            */
 	__u16 service;
 	__u8 kind; /* enum sample_kind */
-	__u8 reserved[5];
+	__u8 reserved;
+	__u32 stands_for; /* packets (or bytes, where the service is measured in those) since the request before it that
+	                     was written down, itself included */
 };
 
 /* Unanswered for so long is overdue: what the daemon tells within two seconds. What it has not looked after for twice
@@ -517,6 +521,7 @@ struct service_responses {
 	__u64 accepted;   /* of them answered */
 	__u64 unanswered; /* requests and SYNs that became overdue */
 	__u64 crowded;    /* requests that were not sampled because both their entries were taken */
+	__u64 done;       /* what the requests that were answered stood for, packets or bytes */
 	__u64 sum_ns;     /* of all response times */
 	__u64 buckets[RESPONSE_BUCKETS];
 };

@@ -64,9 +64,14 @@ struct {
 #define CROWDED_NS      (1ULL << 31) /* 2 s; see set_is_crowded() */
 #define CELL_INDEX_MASK (SET_CELLS - 1ULL)
 
-/* Of a level's burst: what a connection with one request still sends after its SYN, so that those which have begun end.
- */
-#define CONNECTION_PACKETS 8
+/* Bursts under a level, in packets: a level that fits fewer in the policy's time passes so many at once all the same.
+ * Users who are served three requests a second ask for them at random, and whoever has one more every third of a second
+ * would be served two. A SYN finds less room than the packets of connections that have begun, so that those end: where
+ * any packet of any connection may be dropped nothing gets done. */
+#define LEVEL_PACKETS            8
+#define LEVEL_PACKETS_CONNECTING 16
+#define LEVEL_PACKETS_CONNECTED  48
+#define LEVEL_BURST_MOST_NS      (1ULL << 36) /* 69 s: well below HORIZON_NS */
 
 #define FRAME_BYTES_MOST 65536 /* of a frame in several buffers */
 
@@ -230,7 +235,8 @@ struct metered {
 	__u64 key[2];
 	__u64 now_ns;
 	__u64 increment_ns; /* of this user, at the level that counts now */
-	__u64 tolerance_ns; /* of this packet: less than the policy's for a SYN under a level */
+	__u64 tolerance_ns; /* of this packet: less for a SYN under a level */
+	__u64 furthest_ns;  /* of any packet of the user's now */
 	__u64 byte_increment;
 	struct capacity capacity;
 	__u32 set_index;
@@ -259,8 +265,8 @@ static __always_inline void metered_name(struct metered *metered, const struct p
 /* GCRA on one word: over where TAT runs further ahead of now than the tolerance, else TAT moves on by the increment and
  * the packet is counted. `*next` is the state then. `tag` is looked at again only where somebody else has changed the
  * word. */
-static __always_inline int state_charge(__u64 *state, const __u32 *tag, __u32 expected, const struct policy *policy,
-                                        const struct metered *metered, __u64 *next)
+static __always_inline int state_charge(__u64 *state, const __u32 *tag, __u32 expected, const struct metered *metered,
+                                        __u64 *next)
 {
 	__u64 now = metered->now_ns;
 
@@ -268,7 +274,7 @@ static __always_inline int state_charge(__u64 *state, const __u32 *tag, __u32 ex
 		__u64 seen = *(volatile __u64 *)state, ahead = state_ahead(seen, now);
 
 		if (ahead > metered->tolerance_ns) {
-			if (ahead <= policy->tolerance_ns + metered->increment_ns)
+			if (ahead <= metered->furthest_ns + metered->increment_ns)
 				return OUTCOME_SPILLED + REASON_USER_LIMIT;
 			/* Not to be reached under this policy by now. Has the clock moved on since it was read, another
 			 * CPU may have charged at a later time. */
@@ -279,7 +285,7 @@ static __always_inline int state_charge(__u64 *state, const __u32 *tag, __u32 ex
 			}
 			/* A debt from a tighter policy. It is forgiven down to the burst. What seems further ahead than
 			 * any policy reaches has passed hours ago. */
-			ahead = ahead > HORIZON_NS ? 0 : policy->tolerance_ns;
+			ahead = ahead > HORIZON_NS ? 0 : metered->furthest_ns;
 		}
 		*next = state_next(seen, ahead, metered->increment_ns, now);
 		if (state_swap(state, seen, *next))
@@ -491,14 +497,14 @@ static __always_inline int cell_judge(struct meter_set *set, __u64 cell, const s
 	__u64 seen = *(volatile __u64 *)&set->states[cell], ahead = state_ahead(seen, metered->now_ns), next = 0;
 	__u32 rank = metered->rank + (seen & STATE_TENURED ? RANK_TENURED : 0);
 
-	if (ahead > metered->tolerance_ns && ahead <= policy->tolerance_ns + metered->increment_ns)
+	if (ahead > metered->tolerance_ns && ahead <= metered->furthest_ns + metered->increment_ns)
 		return OUTCOME_SPILLED + REASON_USER_LIMIT;
 	if (capacity && capacity_over(capacity, &metered->capacity, rank, metered->now_ns))
 		return OUTCOME_SPILLED + REASON_CAPACITY;
 	int gauged = gauges ? gauges_charge(gauges, cell, policy, metered) : OUTCOME_PASSED;
 	if (gauged != OUTCOME_PASSED)
 		return gauged;
-	int judged = state_charge(&set->states[cell], &set->tags[cell], metered->tag, policy, metered, &next);
+	int judged = state_charge(&set->states[cell], &set->tags[cell], metered->tag, metered, &next);
 	if (judged != OUTCOME_PASSED) {
 		if (gauges)
 			gauges_refund(gauges, cell, policy, metered);
@@ -513,7 +519,7 @@ static __always_inline int cell_judge(struct meter_set *set, __u64 cell, const s
 }
 
 /* Judges a newcomer for whom its set has no room. */
-static __always_inline int overflow_judge(const struct policy *policy, const struct metered *metered)
+static __always_inline int overflow_judge(const struct metered *metered)
 {
 	static const __u32 nobody;
 	__u32 index = metered->set_index;
@@ -523,7 +529,7 @@ static __always_inline int overflow_judge(const struct policy *policy, const str
 		return OUTCOME_PASSED;
 
 	__sync_fetch_and_add(&overflow->packets, 1);
-	return state_charge(&overflow->state, &nobody, 0, policy, metered, &next);
+	return state_charge(&overflow->state, &nobody, 0, metered, &next);
 }
 
 /* Judges a user that has no cell yet: it gets one where the capacity has room for it, and the set. */
@@ -544,7 +550,7 @@ static __always_inline int newcomer_judge(struct meter_set *set, const struct po
 	    !cell_claim(set, cell, metered->tag, metered->now_ns, metered->increment_ns, metered->bytes))
 		return JUDGED_LOST;
 	if (cell >= SET_CELLS)
-		judged = overflow_judge(policy, metered);
+		judged = overflow_judge(metered);
 	else if (FEATURE(FEATURE_GAUGES) && gauges)
 		gauges_open(gauges, cell, policy, metered);
 	if (capacity && judged == OUTCOME_PASSED)
@@ -569,7 +575,7 @@ __noinline int meter_judge_slowly(struct meter_set *set, const struct policy *po
 		if (judged != JUDGED_LOST)
 			return judged;
 	}
-	return overflow_judge(policy, metered);
+	return overflow_judge(metered);
 }
 
 /* What a packet of a user of weight 1 costs now, or a byte of it where POLICY_BYTES is among the flags: by the level,
@@ -582,16 +588,23 @@ static __always_inline __u64 meter_increment(const struct live *live, const stru
 	return level_increment(*(const volatile __u64 *)&state.levels[number], live->relax_after, limit, now);
 }
 
-/* How far ahead of now a user's time may run for this packet. Under a level that fits fewer packets than are asked for
- * one in some passes, and connections of which each packet is dropped at random get nothing done. So those that have
- * begun find room where a new one finds none, and end. The limits of a file are what they say. */
-static __always_inline __u64 meter_tolerance(const struct policy *policy, bool connects, __u64 increment)
+static __always_inline __u64 burst_at_least(__u64 tolerance_ns, __u64 packets, __u64 increment_ns)
 {
-	__u64 reserve = CONNECTION_PACKETS * increment, half = policy->tolerance_ns / 2;
+	__u64 burst_ns = packets * increment_ns;
 
-	if (!FEATURE(FEATURE_LEVELS) || !connects || !(policy->flags & POLICY_LEVEL))
-		return policy->tolerance_ns;
-	return policy->tolerance_ns - (reserve < half ? reserve : half);
+	if (burst_ns > LEVEL_BURST_MOST_NS)
+		burst_ns = LEVEL_BURST_MOST_NS;
+	return burst_ns > tolerance_ns ? burst_ns : tolerance_ns;
+}
+
+/* How far ahead of now a user's time may run under a level. The limits of a file are what they say. */
+static __always_inline void metered_tolerate(struct metered *metered, const struct policy *policy, bool tcp)
+{
+	metered->tolerance_ns = metered->furthest_ns = burst_at_least(
+		policy->tolerance_ns, tcp ? LEVEL_PACKETS_CONNECTED : LEVEL_PACKETS, metered->increment_ns);
+	if (metered->connects)
+		metered->tolerance_ns =
+			burst_at_least(policy->tolerance_ns / 2, LEVEL_PACKETS_CONNECTING, metered->increment_ns);
 }
 
 /* All that is known of a packet whose service may ask for more than a limit in packets. */
@@ -604,9 +617,11 @@ static __always_inline struct metered metered_fully(struct xdp_md *ctx, const st
 
 	metered_name(&metered, packet, user);
 	metered.connects = FEATURE(FEATURE_GAUGES | FEATURE_CAPACITY) && packet_connects(ctx, packet);
-	metered.increment_ns =
-		user_cost(user->share, meter_increment(live, policy, number, POLICY_LEVEL, policy->increment_ns, now));
-	metered.tolerance_ns = meter_tolerance(policy, metered.connects, metered.increment_ns);
+	__u64 increment_ns = meter_increment(live, policy, number, POLICY_LEVEL, policy->increment_ns, now);
+	metered.increment_ns = user_cost(user->share, increment_ns);
+	metered.tolerance_ns = metered.furthest_ns = policy->tolerance_ns;
+	if (FEATURE(FEATURE_LEVELS) && policy->flags & POLICY_LEVEL)
+		metered_tolerate(&metered, policy, packet->table == PORTS_TCP);
 	if (FEATURE(FEATURE_GAUGES))
 		metered.byte_increment =
 			meter_increment(live, policy, number, POLICY_LEVEL | POLICY_BYTES, policy->byte_increment, now);

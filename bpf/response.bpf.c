@@ -50,7 +50,7 @@ static __always_inline bool reply_answers(const struct reply *reply, __u32 kind,
 	return true;
 }
 
-static __always_inline void response_count(__u32 service, __u32 kind, __u64 elapsed_ns)
+static __always_inline void response_count(__u32 service, __u32 kind, __u32 stands_for, __u64 elapsed_ns)
 {
 	struct service_responses *counts = bpf_map_lookup_elem(&responses, &service);
 	if (!counts)
@@ -64,6 +64,7 @@ static __always_inline void response_count(__u32 service, __u32 kind, __u64 elap
 	if (bucket >= RESPONSE_BUCKETS)
 		return;
 	__sync_fetch_and_add(&counts->buckets[bucket], 1);
+	__sync_fetch_and_add(&counts->done, stands_for);
 	__sync_fetch_and_add(&counts->sum_ns, elapsed_ns);
 }
 
@@ -75,12 +76,12 @@ static __always_inline void response_match(struct response_sample *entry, __u64 
 		return;
 
 	__u64 at_ns = entry->at_ns, now_ns = bpf_ktime_get_ns();
-	__u32 service = entry->service, kind = entry->kind;
+	__u32 service = entry->service, kind = entry->kind, stands_for = entry->stands_for;
 	if (!reply_answers(reply, kind, entry->end, entry->had))
 		return;
 	/* Whoever swaps the word counts. What was read belongs to it, or to this connection's next request. */
 	if (__sync_val_compare_and_swap(&entry->flow, seen, 0) == seen && now_ns >= at_ns)
-		response_count(service, kind, now_ns - at_ns);
+		response_count(service, kind, stands_for, now_ns - at_ns);
 }
 
 SEC("tc")

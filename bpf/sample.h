@@ -14,6 +14,7 @@
 
 #define SAMPLES_AT_ONCE  64 /* that a quiet service may have taken together */
 #define SAMPLE_SKIP_MOST (1ULL << 20)
+#define STANDS_FOR_MOST  0xffffffffULL /* what seems more was counted in another unit, before a reload */
 
 /* What is written down of a request: what the frame says, gathered only when a sample is due. */
 struct request {
@@ -21,7 +22,8 @@ struct request {
 	__u32 end;
 	__u32 had;
 	__u32 service;
-	__u32 kind; /* enum sample_kind */
+	__u32 kind;   /* enum sample_kind */
+	__u64 passed; /* of the service on this CPU, this request included: packets, or bytes */
 };
 
 /* Whether a sample is due: negative where it is. No branch but one on what comes of it. */
@@ -108,7 +110,8 @@ static __always_inline void sample_count(__u64 *counter)
 
 /* Puts the request where its reply will be looked for. A connection that has one waiting keeps that: the segment may be
  * the same one again, and where requests follow each other without waiting, the first reply is the first one's. */
-static __always_inline void sample_put(const struct request *request, struct service_responses *counts, __u64 now_ns)
+static __always_inline void sample_put(const struct request *request, struct service_responses *counts,
+                                       struct sampler *sampler, __u64 now_ns)
 {
 	__u64 hash = flow_hash(&state.live, &request->flow), seen = 0;
 	struct response_sample *entry = 0;
@@ -139,6 +142,12 @@ static __always_inline void sample_put(const struct request *request, struct ser
 	entry->had = request->had;
 	entry->service = request->service;
 	entry->kind = request->kind;
+	/* What passes beside requests comes with them. A SYN stands for nothing: it asks the host, not the service. */
+	if (request->kind != SAMPLE_SYN) {
+		__u64 passed = request->passed - sampler->stood_for;
+		entry->stands_for = passed <= STANDS_FOR_MOST ? passed : 1;
+		sampler->stood_for = request->passed;
+	}
 	__sync_lock_test_and_set(&entry->flow, hash); /* after the rest */
 	sample_count(request->kind == SAMPLE_SYN ? &counts->connects : &counts->requests);
 	if ((seen & SAMPLE_STATE_MASK) != SAMPLE_WAITING)
@@ -160,18 +169,20 @@ __noinline int sample_take(const struct request *request, struct service_tallies
 		return 0;
 
 	sampler_wind(&counted->sampler, counted->outcomes[OUTCOME_PASSED].packets, gap_ns, now_ns);
-	sample_put(request, counts, now_ns);
+	sample_put(request, counts, &counted->sampler, now_ns);
 	return 0;
 }
 
 /* Samples a packet that has passed and been counted, where it asks for a reply. */
-static __always_inline void sample_passed(struct xdp_md *ctx, const struct packet *packet, __u32 service, __u64 gap_ns,
-                                          struct service_tallies *counted)
+static __always_inline void sample_passed(struct xdp_md *ctx, const struct packet *packet, const struct policy *policy,
+                                          __u64 gap_ns, struct service_tallies *counted)
 {
+	const struct tally *passed = &counted->outcomes[OUTCOME_PASSED];
 	struct request request;
 
 	if (!request_read(ctx, packet, &request))
 		return;
-	request.service = service;
+	request.service = policy->service;
+	request.passed = policy->flags & POLICY_BYTES ? passed->bytes : passed->packets;
 	sample_take(&request, counted, gap_ns);
 }

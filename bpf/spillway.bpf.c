@@ -58,8 +58,10 @@ static __always_inline __u32 user_judge(struct xdp_md *ctx, const struct policy_
 
 	if (!FEATURE(FEATURES_OF_POLICIES) || likely(policy->flags & POLICY_PLAIN)) {
 		user_by_source(&state.live, policy, packet, &user);
-		struct metered terms = {
-			.now_ns = now, .increment_ns = policy->increment_ns, .tolerance_ns = policy->tolerance_ns};
+		struct metered terms = {.now_ns = now,
+		                        .increment_ns = policy->increment_ns,
+		                        .tolerance_ns = policy->tolerance_ns,
+		                        .furthest_ns = policy->tolerance_ns};
 		return meter_charge(policy, packet, &user, &terms, 0, false, false);
 	}
 	user_by_kind(ctx, &state.live, slot, number, packet, &user);
@@ -110,7 +112,7 @@ int spillway(struct xdp_md *ctx)
 	__u32 outcome = outcome_under(user_judge(ctx, judged_by, number, &packet, now), policy->flags);
 	verdict_tally(counted, outcome, packet.bytes);
 	if (unlikely(unsampled < 0) && outcome == OUTCOME_PASSED && counted && policy->flags & POLICY_RESPONSE)
-		sample_passed(ctx, &packet, policy->service, judged_by->sample_gap_ns, counted);
+		sample_passed(ctx, &packet, policy, judged_by->sample_gap_ns, counted);
 	return verdict_action(outcome);
 }
 

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 #include <linux/bpf.h>
 #include <math.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -431,6 +432,35 @@ static void test_how_many_are_sampled(void **state)
 	assert_in_range(counted("dns").requests, AT_ONCE / 2 - 1, AT_ONCE / 2);
 }
 
+/* A request stands for the packets since the one before it that was written down, and is done when it is answered.
+ * Counts are a CPU's own. */
+static void test_what_a_request_stands_for(void **state)
+{
+	const struct service_responses *counts = counts_of("web");
+	cpu_set_t usable, one;
+	(void)state;
+
+	CPU_ZERO(&one);
+	CPU_SET(sched_getcpu(), &one);
+	assert_int_equal(sched_getaffinity(0, sizeof(usable), &usable), 0);
+	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+	begin();
+	step(REQUEST);
+	step(OUT PUSH ",seq=500,ack=1100 raw:9");
+	__u64 before = counts->done;
+	step(IN SYN ",seq=1999");
+	step(OUT SYN_ACK ",seq=499,ack=2000");
+	step(IN ACK ",seq=2000,ack=500");
+	step(IN PUSH ",seq=2000,ack=500 raw:100");
+	assert_int_equal(counts->done, before);
+	step(OUT PUSH ",seq=500,ack=2100 raw:9");
+	assert_int_equal(counts->done, before + 3);
+	step(IN PUSH ",seq=2100,ack=509 raw:100");
+	step(OUT PUSH ",seq=509,ack=2200 raw:9");
+	assert_int_equal(counts->done, before + 4);
+	assert_int_equal(sched_setaffinity(0, sizeof(usable), &usable), 0);
+}
+
 /* Each bucket's bounds, by times that are known to the nanosecond from their sum. */
 static void test_times_fall_into_their_buckets(void **state)
 {
@@ -597,6 +627,7 @@ int main(void)
 		cmocka_unit_test(test_what_is_not_sampled),
 		cmocka_unit_test(test_more_connections_than_entries),
 		cmocka_unit_test(test_how_many_are_sampled),
+		cmocka_unit_test(test_what_a_request_stands_for),
 		cmocka_unit_test(test_times_fall_into_their_buckets),
 		cmocka_unit_test(test_readings),
 		cmocka_unit_test(test_listeners_services),

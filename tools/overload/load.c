@@ -32,9 +32,11 @@
 #define UNANSWERED  UINT32_MAX
 #define AT_ONCE_MAX 19000 /* requests on their way, a socket each: one more is not sent and counts as unanswered */
 
-static const uint8_t dns_request[] = {0x53, 0x57, 0x01, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00,
-                                      0x00, 0x00, 3,    'w',  'w',  'w',  3,    'l',  'a',  'b',
-                                      4,    't',  'e',  's',  't',  0,    0x00, 0x01, 0x00, 0x01};
+/* With an EDNS option that asks for signatures (RFC 6891, RFC 3225). */
+static const uint8_t dns_request[] = {0x53, 0x57, 0x01, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00,
+                                      0x01, 3,    'w',  'w',  'w',  3,    'l',  'a',  'b',  4,    't',
+                                      'e',  's',  't',  0,    0x00, 0x01, 0x00, 0x01, 0,    0x00, 0x29,
+                                      0x05, 0x80, 0x00, 0x00, 0x80, 0x00, 0x00, 0x00};
 static const char http_request[] = "GET / HTTP/1.1\r\nHost: www.lab.test\r\nConnection: close\r\n\r\n";
 
 enum { PROTOCOL_HTTP, PROTOCOL_DNS, PROTOCOLS };

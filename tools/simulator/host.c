@@ -7,11 +7,14 @@
 
 #define JIFFY_S        0.004
 #define STEP_PACKETS   8
+#define BURST_PACKETS  8 /* at any level */
 #define RANK_CONNECT   4 /* of class normal, a newcomer's SYN */
 #define RANK_NEWCOMER  5 /* a packet of an established connection */
 #define RANK_TENURED   7
 #define RANKS          12
 #define CLOCK_APART_S  1.07
+#define RATE_LEAST     0.1
+#define SMOOTHING_S    0.5 /* OBSERVER_SMOOTHING_S */
 #define SAMPLES        65536
 #define SAMPLE_GAP_S   0.001 /* of a busy service */
 #define SAMPLE_BURST_S 0.01
@@ -94,24 +97,35 @@ static unsigned rank_of(const struct host_user *known, bool connects)
 	return connects ? RANK_CONNECT : RANK_NEWCOMER;
 }
 
+/* How long a user may send at once what it had left unused. */
+static double burst_of(const struct host *host, const struct host_user *user)
+{
+	return fmax(host->burst_s, BURST_PACKETS / (host->level_pps * (double)user->weight));
+}
+
 bool host_admit(struct host *host, uint32_t user, bool connects, double now_s)
 {
 	struct host_user *known = user == USER_FORGED ? NULL : &host->users[user];
 
 	host->offered++;
 	host->window_offered++;
-	if (known)
+	if (known) {
 		known->window_packets++;
-	if (known && isfinite(host->level_pps) && known->tat_s - now_s > host->burst_s)
+		known->packets += known->packets > 0;
+	}
+	if (known && isfinite(host->level_pps) && known->tat_s - now_s > burst_of(host, known))
 		return false;
 	if (capacity_over(host, rank_of(known, connects), now_s))
 		return false;
 	if (known && isfinite(host->level_pps)) /* a debt from a tighter level is forgiven down to the burst */
-		known->tat_s = fmin(fmax(known->tat_s, now_s), now_s + host->burst_s) +
+		known->tat_s = fmin(fmax(known->tat_s, now_s), now_s + burst_of(host, known)) +
 		               1 / (host->level_pps * (double)known->weight);
 	if (isfinite(host->capacity_pps))
 		host->tat_s = fmax(host->tat_s, now_s) + 1 / host->capacity_pps;
+	if (known && !known->packets)
+		known->packets = 1; /* it has a cell now */
 	host->admitted++;
+	host->let_in++;
 	return true;
 }
 
@@ -133,7 +147,9 @@ uint32_t host_sample(struct host *host, double now_s)
 	if (host->sample_next - host->sample_first == SAMPLES || !sample_is_due(host, now_s))
 		return SAMPLE_NONE;
 	host->requests++;
-	host->samples[host->sample_next % SAMPLES] = (struct sample){.at_s = now_s};
+	host->samples[host->sample_next % SAMPLES] =
+		(struct sample){.at_s = now_s, .stands_for = host->let_in - host->stood_for};
+	host->stood_for = host->let_in;
 	return host->sample_next++;
 }
 
@@ -143,6 +159,7 @@ void host_reply(struct host *host, uint32_t sample, double now_s)
 		return;
 	host->samples[sample % SAMPLES].answered = true;
 	host->replies++;
+	host->done += host->samples[sample % SAMPLES].stands_for;
 	responses_add(&host->responses, now_s - host->samples[sample % SAMPLES].at_s);
 }
 
@@ -159,27 +176,31 @@ static void samples_expire(struct host *host, double now_s)
 		host->sample_first++;
 }
 
-/* Users that never sent more than a packet have no name in the table: they are of the rest. */
+/* Users that never sent more than a packet have no name in the table: they are of the rest. Both are smoothed, as the
+ * daemon does it. */
 void host_pass(struct host *host, double now_s)
 {
-	double elapsed = now_s - host->passed_s;
-	unsigned known = 0;
+	double elapsed = now_s - host->passed_s, weight = 1 - exp(-elapsed / SMOOTHING_S);
+	unsigned named = 0;
 
 	if (!(elapsed > 0))
 		return;
 	host->demand_count = 0;
 	for (size_t i = 0; i < host->user_count; i++) {
 		struct host_user *user = &host->users[i];
-		user->known = user->known || user->window_packets > 1;
-		if (user->known && user->window_packets) {
-			known += user->window_packets;
-			host->demands[host->demand_count++] = (struct demand){.rate = user->window_packets / elapsed,
-			                                                      .weight = user->weight,
-			                                                      .tenured = user->tenured};
+		double rate = user->window_packets / elapsed;
+		if (user->packets > 1) {
+			named += user->window_packets;
+			user->lately = user->lately > 0 ? user->lately + weight * (rate - user->lately) : rate;
 		}
+		if (user->lately > RATE_LEAST)
+			host->demands[host->demand_count++] =
+				(struct demand){.rate = user->lately, .weight = user->weight, .tenured = user->tenured};
+		else
+			user->lately = 0;
 		user->window_packets = 0;
 	}
-	host->demand_rest = (host->window_offered - known) / elapsed;
+	host->demand_rest += weight * ((host->window_offered - named) / elapsed - host->demand_rest);
 	host->window_offered = 0;
 	host->passed_s = now_s;
 }
@@ -195,6 +216,7 @@ void host_read(struct host *host, double now_s, double elapsed_s, struct control
 		.requests = host->requests,
 		.connects = host->connects,
 		.responses = host->replies,
+		.done = host->done,
 		.unanswered = host->unanswered,
 		.response_p50_s = responses_quantile(&host->responses, 0.5),
 		.response_p99_s = responses_quantile(&host->responses, 0.99),
@@ -203,5 +225,6 @@ void host_read(struct host *host, double now_s, double elapsed_s, struct control
 	};
 	host->offered = host->admitted = host->overflows = 0;
 	host->requests = host->connects = host->replies = host->unanswered = 0;
+	host->done = 0;
 	memset(&host->responses, 0, sizeof(host->responses));
 }

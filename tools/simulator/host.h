@@ -23,13 +23,15 @@ double responses_quantile(const struct responses *responses, double share); /* N
 struct host_user {
 	double tat_s;
 	uint32_t window_packets; /* offered since the last pass */
-	bool known;              /* has a name: sent a second packet once */
+	uint32_t packets;        /* offered since the first that passed: from the second on it has a name */
+	double lately;           /* packets offered a second, smoothed; 0: none */
 	float weight;
 	bool tenured;
 };
 
 struct sample {
 	double at_s;
+	unsigned stands_for; /* packets let in since the request that was sampled before it */
 	bool answered;
 };
 
@@ -47,6 +49,8 @@ struct host {
 
 	struct sample *samples; /* a ring */
 	uint32_t sample_first, sample_overdue, sample_next;
+	unsigned let_in, stood_for; /* packets, ever; and when a request was sampled last */
+	double done;
 	double sample_s; /* when the next one may be taken: GCRA */
 
 	struct demand *demands;

@@ -314,7 +314,7 @@ int scenario_read(const char *path, struct scenario *out, struct error *err)
 	struct scenario scenario = {
 		.seed = 1,
 		.objective_s = 1,
-		.burst_s = 0.5,
+		.burst_s = 0.02,
 		.service = {.queue = 1000, .spread = SPREAD_EXPONENTIAL},
 		.dependency = {.queue = 1000000, .spread = SPREAD_EXPONENTIAL},
 		.bounds = {.level_minimum = 1, .replies = true},

@@ -8,7 +8,8 @@
 #define BYTES_LEAST    64
 #define BYTES_MOST     100e9
 #define CAPACITY_LEAST 1
-#define BURST_S        0.5
+#define BURST_S        0.02 /* the packet path passes some packets at once at any level */
+#define BURST_BYTES_S  0.5
 #define BURST_LEAST_S  0.01
 #define BURST_MOST_S   60
 #define TARGET_LEAST_S 50e-6
@@ -89,7 +90,6 @@ void adaptive_read(struct reading *reading, const yaml_node_t *node, struct adap
 	const struct bounds *level = &keys->level;
 	size_t faults_before = reading->faults->count;
 
-	keys->burst_s = BURST_S;
 	schema_read(reading, node, &schema, &into);
 	if (reading->faults->count != faults_before || !bounds_are_sound(reading, node, level))
 		return;
@@ -181,5 +181,6 @@ void adaptive_settle(struct config_faults *faults, const struct adaptive_keys *k
 	if (adaptive->capacity_minimum < adaptive->minimum)
 		adaptive->capacity_minimum = adaptive->minimum;
 	service->capacity_pps = bytes ? keys->capacity.maximum_bytes : keys->capacity.maximum;
-	limit_set(bytes ? &service->limit.bytes : &service->limit.packets, adaptive->maximum, keys->burst_s);
+	double burst_s = keys->burst_s > 0 ? keys->burst_s : bytes ? BURST_BYTES_S : BURST_S;
+	limit_set(bytes ? &service->limit.bytes : &service->limit.packets, adaptive->maximum, burst_s);
 }

@@ -15,6 +15,7 @@
 #define TARGET_QUEUE      6.0   /* and the time that so many packets take at the proven rate, */
 #define TARGET_QUEUE_OF   10.0  /* which is at most so many best responses, */
 #define TARGET_LEAST_S    0.0005
+#define FEW_FACTOR        6.0 /* best responses, where it is a few who ask for too much */
 #define PROVEN_FADES_S    (6 * 3600.0)
 #define CONNECTS_S        10.0  /* over which it is learnt how many SYNs come with a request */
 #define CONNECTS_CHANGE_S 600.0 /* where they are suddenly many more */
@@ -43,11 +44,14 @@
 #define SURGE_CHANCE     3.0 /* and so many standard deviations, where it is about what is asked for */
 
 /* How far the law may go. */
-#define TESTED 0.8 /* of the capacity must be used, to say that it goes well */
+#define TESTED       0.8 /* of the capacity must be used, to say that it goes well; */
+#define TESTED_KNOWN 0.6 /* and so much, where it is below this share of what is proven: */
+#define KNOWN_WELL   0.6
 #define FLOOR_S                                                                                                       \
 	3.0 /* of strain at a proven rate disprove it; a sixth where it does not get done, half with an ordinary load \
 	     */
 #define FLOOR_UNDONE    0.8  /* of it */
+#define FLOOR_DRAINS    0.6  /* of it, while a queue stands */
 #define FLOOR_RESPONSES 2.0  /* and not before so many response times */
 #define TRICKLE         0.05 /* of what is proven is let in whatever happens: else nobody sees how it is */
 #define FLOOR_SINKS     0.7  /* a second, then */
@@ -57,6 +61,7 @@
 #define BACKLOG         1.15 /* so far apart are what gets done and what is let in where a backlog changes; */
 #define BACKLOG_CHANCE  2.0  /* and so many standard deviations */
 #define MOMENT_S        0.3
+#define USED_MUCH       0.7  /* of the capacity */
 #define TRIAL_HELPED    0.67 /* of the response that it was */
 #define EXCUSED         2.0
 #define HOLD_S          8.0 /* after an overload, before the capacity is let go */
@@ -111,21 +116,6 @@ static double borne_of(struct capacity *capacity, const struct capacity_sample *
 		capacity->connects +=
 			(1 - exp(-sample->elapsed_s / over_s)) * (connects / requests - capacity->connects);
 	return learns ? 1 : (requests * (1 + capacity->connects) + 1) / (requests + connects);
-}
-
-/* What gets done, in packets. Of a busy service only some requests are sampled, and a response stands for as many
- * packets as one did when it was asked: a response time ago. */
-static double done_of(struct capacity *capacity, const struct capacity_sample *sample)
-{
-	double admitted = known_or(sample->admitted_pps, 0) * capacity->borne * sample->elapsed_s;
-	double last = capacity->weights[capacity->weight_at % CAPACITY_LAG];
-	double lag = known_or(sample->response_s, 0) / sample->elapsed_s;
-
-	capacity->weight_at++;
-	capacity->weights[capacity->weight_at % CAPACITY_LAG] =
-		sample->requests > 0 ? fmax(admitted / sample->requests, 1e-3) : last;
-	unsigned back = (unsigned)fmin(lag + 0.5, CAPACITY_LAG - 1);
-	return known_or(sample->responses, 0) * capacity->weights[(capacity->weight_at - back) % CAPACITY_LAG];
 }
 
 static void learn_backlog(struct capacity *capacity, const struct capacity_sample *sample, double done)
@@ -201,6 +191,12 @@ static double target_of(const struct capacity *capacity, const struct capacity_l
 		return limits->target_s;
 	double queue_s = capacity->proven_pps > 0 ? TARGET_QUEUE / capacity->proven_pps : 0;
 	return best_s * TARGET_FACTOR + fmin(queue_s, best_s * TARGET_QUEUE_OF) + TARGET_LEAST_S;
+}
+
+/* Where a few ask for too much it is the others' response that counts, and no operator minds if that is better. */
+static double target_few(double target_s, double best_s)
+{
+	return best_s > 0 ? fmin(target_s, FEW_FACTOR * best_s + TARGET_LEAST_S) : target_s;
 }
 
 /* What is wrong -------------------------------------------------------------------------------------------------- */
@@ -319,7 +315,7 @@ static double wanted_in_overload(struct capacity *capacity, const struct capacit
 		capacity->returning_pps = 0;
 	if (!strained && before < capacity->returning_pps && view->offered_pps > TESTED * before)
 		return before * RETURN_UP;
-	if (!strained && view->admitted_pps < TESTED * before)
+	if (!strained && view->admitted_pps < (view->known ? TESTED_KNOWN : TESTED) * before)
 		return before;
 	if (strained)
 		floor_step(capacity, view);
@@ -327,7 +323,9 @@ static double wanted_in_overload(struct capacity *capacity, const struct capacit
 		wanted = capacity->law(capacity, view);
 	else
 		wanted = wanted_by_loss(capacity, view);
-	return fmax(wanted, fmin(fmax(capacity->floor_pps, TRICKLE * capacity->proven_pps), before));
+	double floor_pps =
+		(view->surge && view->strain > (view->few ? 1 : SEVERE) ? FLOOR_DRAINS : 1) * capacity->floor_pps;
+	return fmax(wanted, fmin(fmax(floor_pps, TRICKLE * capacity->proven_pps), before));
 }
 
 static void capacity_decide(struct capacity *capacity, const struct capacity_view *view, bool strained)
@@ -390,17 +388,21 @@ void capacity_step(struct capacity *capacity, const struct capacity_limits *limi
 
 	learn_response(capacity, sample);
 	capacity->borne = borne_of(capacity, sample, capacity->strained_s <= 0);
-	double done = done_of(capacity, sample);
+	double done = known_or(sample->done, 0) * capacity->borne;
 	learn_backlog(capacity, sample, done);
+	capacity->used_pps = capacity->admitted / moment_of(sample->elapsed_s);
+	bool unused = sample->offered_pps > capacity->pps && capacity->used_pps < USED_MUCH * capacity->pps;
+	capacity->unused_s = unused ? capacity->unused_s + sample->elapsed_s : 0;
 	double best_s = best_response(capacity), target_s = target_of(capacity, limits, best_s);
 	struct capacity_view view = {
 		.elapsed_s = sample->elapsed_s,
 		.offered_pps = known_or(sample->offered_pps, 0),
 		.admitted_pps = known_or(sample->admitted_pps, 0),
-		.used_pps = capacity->admitted / moment_of(sample->elapsed_s),
+		.used_pps = capacity->used_pps,
 		.done_pps = known_or(sample->admitted_pps, 0),
 		.response_s = capacity->response_s,
-		.target_s = fmax(target_s, EXCUSED * capacity->excused_s),
+		.target_s =
+			fmax(capacity->few ? target_few(target_s, best_s) : target_s, EXCUSED * capacity->excused_s),
 		.best_s = best_s,
 		.proven_pps = capacity->proven_pps,
 		.loss = loss_of(capacity, sample),
@@ -418,6 +420,7 @@ void capacity_step(struct capacity *capacity, const struct capacity_limits *limi
 	view.lossy = view.loss > LOSS_MUCH;
 	view.severe = view.strain > SEVERE || view.lossy;
 	view.few = capacity->few;
+	view.known = capacity->pps < KNOWN_WELL * view.proven_pps;
 	view.surge = is_surge(&view);
 	view.ordinary = !view.surge && capacity->returning_pps <= 0;
 	view.unproven = view.proven_pps > 0 && view.admitted_pps > UNPROVEN * fmax(view.proven_pps, PROVEN_LEAST);

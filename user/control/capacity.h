@@ -8,7 +8,6 @@
 #include <stdbool.h>
 
 #define CAPACITY_WINDOWS    10 /* of learning: the oldest is forgotten when a new one begins */
-#define CAPACITY_LAG        32 /* steps for which it is remembered what a sampled request stood for */
 #define CAPACITY_PROOF      10 /* steps for which a rate must go well before it is proven */
 #define CAPACITY_PROOF_LATE 3  /* and so many more, before it counts */
 
@@ -18,6 +17,7 @@ struct capacity_sample {
 	double offered_pps, admitted_pps;
 	double response_s; /* median of the interval */
 	double requests, responses, unanswered;
+	double done;          /* packets admitted that the responses stand for */
 	double connects;      /* sampled SYNs: the host answers them by itself */
 	double overflows;     /* packets */
 	double host_pressure; /* 0 to 1 */
@@ -49,6 +49,7 @@ struct capacity_view {
 	bool severe;       /* lossy, or strained so that a queue must stand */
 	bool unproven;     /* more is let in than ever went well: any strain is one */
 	bool ordinary;     /* no more is asked for than went well; and no fault was before */
+	bool known;        /* it has been well above this capacity, and went well */
 	bool surge;        /* more is asked for than ever went well, and that is no chance */
 };
 
@@ -67,15 +68,15 @@ struct capacity {
 	bool overload; /* the law is at work: from the first strain until nothing has been wrong, nor spilled, for a
 	                  while */
 
-	double response_s;            /* median, smoothed: its logarithm is */
-	double steady_s;              /* the same over more answers */
-	double asked, unanswered;     /* of the last second, faded */
-	double samples;               /* how many answers that rests on, faded */
-	double weights[CAPACITY_LAG]; /* packets that a sampled request stood for, by interval */
-	unsigned weight_at;
-	double admitted, done; /* packets of the last moments, faded */
-	double borne;          /* the share of what was let in that the service had to bear */
-	double connects;       /* sampled SYNs to a sampled request, as long as all goes its ordinary way; faded */
+	double response_s;        /* median, smoothed: its logarithm is */
+	double steady_s;          /* the same over more answers */
+	double asked, unanswered; /* of the last second, faded */
+	double samples;           /* how many answers that rests on, faded */
+	double admitted, done;    /* packets of the last moments, faded */
+	double used_pps;          /* that is a rate of, a second */
+	double unused_s;          /* how long much of the capacity has not been used, though it was asked for */
+	double borne;             /* the share of what was let in that the service had to bear */
+	double connects;          /* sampled SYNs to a sampled request, as long as all goes its ordinary way; faded */
 	double best_s[CAPACITY_WINDOWS];
 	double window_s;   /* how long the newest of them has run */
 	double proven_pps; /* fades over hours */

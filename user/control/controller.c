@@ -22,22 +22,30 @@
 #define LEVEL_MARGIN                                                                                     \
 	1.1 /* of the capacity above the sum of fair shares: else users at their level meet the capacity \
 	     */
-#define REST_SMALL      0.1 /* of the capacity */
-#define TENURED_FIT     1.2 /* times the capacity: so many tenured are left to the packet path's ranks */
-#define TENURED_MARGIN  1.5 /* above the heaviest tenured demand: it was measured, and varies */
-#define FEW_SHARE       0.2 /* of the users are few, */
-#define FEW_EXCESS      0.5 /* where so much of the capacity is what they ask for above the level */
-#define LEVEL_HOLD_S    6.0 /* a level outlasts so long a pause of what made it necessary */
-#define LEVEL_EASES_S   1.0 /* within that time it comes to be felt by nobody, */
-#define EASED_MARGIN    1.5 /* as far above what the heaviest asks for */
-#define LEVEL_NOISE     0.5
-#define LEVEL_STILL     0.15 /* where it is a few who feel it, it need not be exact */
-#define LEVEL_FOLLOWS   0.02 /* within the noise: a step's part of the way */
-#define LEVEL_SETTLES_S 3.0  /* a level goes down at once when it is new; then by steps */
-#define LEVEL_FALLS     0.97
-#define LEVEL_RISES     1.1 /* a step, where more is wanted */
-#define LEVEL_RELEASES  2.0 /* a step, once it is let go */
-#define TELL_FROM       1.1
+#define REST_SMALL     0.1 /* of the capacity */
+#define TENURED_FIT    1.2 /* times the capacity: so many tenured are left to the packet path's ranks */
+#define TENURED_MARGIN 2.0 /* above the heaviest tenured demand: it was measured, and varies */
+#define TENURED_LOSS                                                                                    \
+	0.6 /* of what the tenured ask for: where fair shares for all take more, newcomers are too many \
+	     */
+#define TENURED_REGAINS   0.5 /* and are so until it is less than that */
+#define FEW_SHARE         0.2 /* of the users are few, */
+#define MANY_S            3.0 /* without that, and they are many */
+#define FEW_EXCESS        0.5 /* where so much of the capacity is what they ask for above the level */
+#define LEVEL_HOLD_S      6.0 /* a level outlasts so long a pause of what made it necessary */
+#define LEVEL_EASES_S     1.0 /* within that time it comes to be felt by nobody, */
+#define EASED_MARGIN      1.5 /* as far above what the heaviest asks for */
+#define LEVEL_NOISE       0.5
+#define LEVEL_STILL       0.15 /* where it is a few who feel it, it need not be exact */
+#define LEVEL_KNOWN       0.7  /* of what is proven */
+#define LEVEL_FOLLOWS     0.1  /* within the noise: a step's part of the way */
+#define LEVEL_FOLLOWS_FEW 0.02
+#define LEVEL_SETTLES_S   3.0 /* a level goes down at once when it is new; then by steps */
+#define LEVEL_FALLS       0.97
+#define LEVEL_RISES       1.1  /* a step, where more is wanted */
+#define LEVEL_UNUSED_S    0.35 /* of a capacity that is asked for and not used say that the level is too low */
+#define LEVEL_RELEASES    2.0  /* a step, once it is let go */
+#define TELL_FROM         1.1
 
 /* What is left of the figures when those that cannot be are taken out. */
 static double sane(double value, double most)
@@ -73,6 +81,7 @@ static struct capacity_sample sample_of(const struct controller_signals *signals
 		.admitted_pps = fmin(admitted, offered), /* of two numbers the one that is */
 		.response_s = signals->responses ? sane(signals->response_p50_s, RESPONSE_MOST_S) : NAN,
 		.requests = signals->requests,
+		.done = sane(signals->done, RATE_MOST),
 		.connects = signals->connects,
 		.responses = signals->responses,
 		.unanswered = signals->unanswered,
@@ -158,26 +167,52 @@ static double demands_highest(const struct demand *users, size_t count)
 	return highest;
 }
 
-/* The level that the demands call for. The rest, users too small or too short-lived to be known, hits no level: it is
- * served in proportion, as the capacity step of the packet path does it. Where fair shares for all would cut into
- * tenured users, because newcomers are so many, it is the newcomers' part that is cut, by the packet path's ranks; of
- * those no level is needed below what the tenured ask for. */
-static double level_wanted(struct demand *users, size_t count, double rest, double capacity, bool *fair)
+/* What users ask for above the level. */
+static double excess_of(const struct demand *users, size_t count, double level)
 {
-	double total = demands_sum(users, count) + rest;
+	double excess = 0;
+
+	for (size_t i = 0; i < count; i++)
+		excess += fmax(users[i].rate - level * (users[i].weight > 0 ? (double)users[i].weight : 1), 0);
+	return excess;
+}
+
+/* The share of what they ask for that a level takes from users. */
+static double loss_of(const struct demand *users, size_t count, double level)
+{
+	double sum = demands_sum(users, count);
+
+	return sum > 0 ? excess_of(users, count, level) / sum : 0;
+}
+
+/* The level that the demands call for. The rest, users too small or too short-lived to be known, hits no level: it is
+ * served in proportion, as the capacity step of the packet path does it. A crowd shares equally with the tenured. But
+ * where newcomers are so many that fair shares would leave the tenured less than half, or nobody knows them, it is the
+ * newcomers' part that is cut, by the packet path's ranks; of those no level is needed below what the tenured ask for.
+ */
+static double level_wanted(struct controller *controller, struct demand *users, size_t count, double rest,
+                           double capacity, bool *fair)
+{
+	double total = demands_sum(users, count) + rest, bearable = controller->guards ? TENURED_REGAINS : TENURED_LOSS;
 
 	*fair = false;
 	if (!(total > capacity))
 		return INFINITY;
 	double level = level_find(users, count, rest * capacity / total, capacity);
-	*fair = rest * capacity / total < REST_SMALL * capacity;
+	*fair = rest < REST_SMALL * total;
 	size_t tenured = tenured_first(users, count);
 	double highest = demands_highest(users, tenured) * TENURED_MARGIN;
-	if (level >= highest)
+	double known = fmax(capacity, controller->capacity.proven_pps); /* what it can do, on a better day than this */
+	double lost = loss_of(users, tenured, level_find(users, count, rest * capacity / total, known));
+	bool guards = level < highest && !(*fair && lost < bearable);
+	if (guards && !controller->guards)
+		controller->level_pps = INFINITY; /* whatever it was, it was the crowd's */
+	controller->guards = guards;
+	if (!guards)
 		return level;
 	*fair = false;
-	double newcomers = fmin(total - demands_sum(users, tenured), NEWCOMERS_SHARE * capacity);
-	return fmax(level, fmin(highest, level_find(users, tenured, newcomers, TENURED_FIT * capacity)));
+	double newcomers = fmin(total - demands_sum(users, tenured), NEWCOMERS_SHARE * known);
+	return fmax(level, fmin(highest, level_find(users, tenured, newcomers, TENURED_FIT * known)));
 }
 
 /* With the capacity at once (`scaled`: how many times it is what it was); with what is asked for down at once, up
@@ -202,25 +237,20 @@ static void level_follow(struct controller *controller, double wanted, double hi
 	}
 	controller->held_s = 0;
 	controller->level_s += elapsed_s;
+	if (wanted > level && controller->capacity.unused_s > LEVEL_UNUSED_S) {
+		controller->level_pps = fmin(level * LEVEL_RISES, wanted);
+		return;
+	}
 	if (controller->capacity.few && wanted > level * (1 - LEVEL_STILL) && wanted < level * (1 + LEVEL_STILL))
 		return;
 	if (wanted < level * (1 - LEVEL_NOISE))
 		controller->level_pps =
 			controller->level_s < LEVEL_SETTLES_S ? wanted : fmax(wanted, level * LEVEL_FALLS);
 	else if (wanted < level * (1 + LEVEL_NOISE))
-		controller->level_pps = level + LEVEL_FOLLOWS * (wanted - level);
+		controller->level_pps =
+			level + (controller->capacity.few ? LEVEL_FOLLOWS_FEW : LEVEL_FOLLOWS) * (wanted - level);
 	else
 		controller->level_pps = fmin(level * LEVEL_RISES, wanted);
-}
-
-/* What users ask for above the level. */
-static double excess_of(const struct demand *users, size_t count, double level)
-{
-	double excess = 0;
-
-	for (size_t i = 0; i < count; i++)
-		excess += fmax(users[i].rate - level * (users[i].weight > 0 ? (double)users[i].weight : 1), 0);
-	return excess;
 }
 
 /* Whether what is too much is asked for by a few, or by nobody who has a name: then it is no crowd's. */
@@ -231,15 +261,28 @@ static bool is_of_few(const struct demand *users, size_t count, double rest, siz
 	       ((double)above <= FEW_SHARE * (double)count && excess_of(users, count, level) > FEW_EXCESS * capacity);
 }
 
+/* At once; but who comes and goes is a few still while away. */
+static void few_step(struct controller *controller, bool few, double elapsed_s)
+{
+	controller->many_s = few ? 0 : controller->many_s + elapsed_s;
+	controller->capacity.few = few || (controller->capacity.few && controller->many_s < MANY_S);
+}
+
+/* How many times what it was a level is now, since the capacity is. Of a few it only follows where that comes back to
+ * what is known. */
+static double level_scale(const struct capacity *capacity, double before)
+{
+	bool follows = !capacity->few || (capacity->pps > before && capacity->pps < LEVEL_KNOWN * capacity->proven_pps);
+
+	return follows && before > 0 && isfinite(before) && isfinite(capacity->pps) ? capacity->pps / before : 1;
+}
+
 static void level_step(struct controller *controller, const struct controller_bounds *bounds, struct demand *users,
                        size_t count, double rest, double elapsed_s, struct controller_decision *out)
 {
 	double minimum = bounds->level_minimum > 0 ? bounds->level_minimum : 0;
 	double maximum = maximum_of(bounds->level_maximum, minimum), highest = demands_highest(users, count);
-	double before = controller->leveled_pps, scaled = !controller->capacity.few && before > 0 && isfinite(before) &&
-	                                                                  isfinite(controller->capacity.pps)
-	                                                          ? controller->capacity.pps / before
-	                                                          : 1;
+	double scaled = level_scale(&controller->capacity, controller->leveled_pps);
 	/* While a queue is worked off, the ranks of the packet path keep a few out as well; their level can stay. */
 	double capacity = controller->capacity.few ? fmax(controller->capacity.pps, controller->capacity.settled_pps)
 	                                           : controller->capacity.pps;
@@ -250,7 +293,8 @@ static void level_step(struct controller *controller, const struct controller_bo
 	if (controller->faulty || controller->capacity.pps < controller->capacity.returning_pps)
 		controller->level_pps = INFINITY;
 	else
-		level_follow(controller, level_wanted(users, count, rest, capacity, &fair), highest, scaled, elapsed_s);
+		level_follow(controller, level_wanted(controller, users, count, rest, capacity, &fair), highest, scaled,
+		             elapsed_s);
 	if (controller->held_s > LEVEL_HOLD_S && controller->level_pps > highest * LEVEL_RELEASES)
 		controller->level_pps = INFINITY; /* felt by nobody */
 	controller->level_pps = fmax(controller->level_pps, minimum);
@@ -259,9 +303,11 @@ static void level_step(struct controller *controller, const struct controller_bo
 	out->level_pps = fmin(controller->level_pps, maximum);
 	controller->margin = fair && !out->overloaded && isfinite(controller->level_pps) ? LEVEL_MARGIN : 1;
 	out->users_above = isfinite(controller->level_pps) ? level_above(users, count, controller->level_pps) : 0;
-	if (out->users_above)
-		controller->capacity.few = is_of_few(users, count, rest, out->users_above, controller->level_pps,
-		                                     controller->capacity.pps);
+	if (out->users_above || controller->guards)
+		few_step(controller,
+		         controller->guards || is_of_few(users, count, rest, out->users_above, controller->level_pps,
+		                                         controller->capacity.pps),
+		         elapsed_s);
 }
 
 /* The words ------------------------------------------------------------------------------------------------------ */

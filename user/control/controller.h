@@ -41,6 +41,7 @@ struct controller_signals {
 	double offered_pps, admitted_pps;
 	unsigned requests, responses, unanswered; /* of those sampled; unanswered: given up on in this interval */
 	unsigned connects;                        /* SYNs among those sampled: the host answers them, not the service */
+	double done;                              /* packets (or bytes) admitted for which the responses stand */
 	double response_p50_s, response_p99_s;    /* of the responses of this interval; NAN: none */
 	double overflows; /* packets that the service's own queues dropped in this interval, after they were admitted */
 	double host_pressure; /* 0 to 1: the highest share of time that work of this host stood still for want of
@@ -78,6 +79,8 @@ struct controller {
 	double level_pps;   /* INFINITY: none felt */
 	double leveled_pps; /* the capacity that the level was last made for; 0: none yet */
 	double told_capacity, told_level;
+	double many_s;    /* how long what is too much has been asked for by more than a few */
+	bool guards;      /* the tenured, from newcomers who are too many */
 	double margin;    /* of the capacity in force above the one that is believed in */
 	double level_s;   /* how long there has been one */
 	double held_s;    /* how long no level has been needed */

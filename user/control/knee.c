@@ -17,14 +17,17 @@
 /* The knee. */
 #define KNEE_SEEN       6 /* figures that any strain gives; beyond those, only one with a backlog */
 #define KNEE_LEARNS     0.1
-#define KNEE_LEARNS_FEW 0.03 /* the level rests on it */
+#define KNEE_LEARNS_FEW 0.05 /* the level rests on it */
+#define KNEE_FAR        0.8  /* of it: there it is learnt as fast as any */
+#define KNEE_MOST       2.0  /* times what is proven */
+#define KNEE_MOVES      0.03 /* seconds a second: a queue that grows or shrinks so */
+#define MOMENT_S        0.3
 #define KNEE_STANDS     8.0 /* targets: a queue that is worked off and still stands, else what gets done may be its end */
 #define KNEE_STILL      0.5  /* of it gets done: for a moment that says that the host stands still, */
 #define KNEE_STILL_S    1.0  /* and longer, that it is another one */
 #define KNEE_BUSY       0.97 /* of it, while there is any strain */
-#define KNEE_SHARE      0.93
+#define KNEE_SHARE      0.96
 #define KNEE_FEW        0.85 /* the same where it is a few who ask for too much: the others' response counts */
-#define KNEE_MOST       2.0  /* times what is proven */
 #define KNEE_STEADY     0.4  /* shedding below that, where no backlog changes, is for nothing */
 #define KNEE_EASED      0.8
 #define KNEE_NEAR       0.95
@@ -37,20 +40,25 @@
 #define TRUSTED_KNOWN   10.0 /* so much shorter below what is proven: a knee that was learnt in a jam may be wrong */
 
 /* Settled. */
-#define SETTLES      0.8 /* of the target, on average */
+#define SETTLES      0.65 /* of the target, on average */
 #define SETTLES_FEW  0.4
 #define SETTLES_BEST 2.0 /* of the best response */
 #define ERROR_UP     0.5
 #define ERROR_DOWN   4.0
 #define GAIN         0.1  /* of the error, a second */
 #define USED         0.85 /* of the capacity must be used before more is tried */
+#define USED_KNOWN   0.6  /* will do well below what is proven */
 #define FAR_BELOW    0.4  /* of the target: there it rises faster */
 #define HASTE_S      3.0  /* of calm double the speed at which it rises */
 #define HASTE_FAR_S  1.0
 #define RISE_KNOWN   1.1 /* a step, to what went well before */
 #define RISE_MOST    1.25
+#define START        0.7 /* a second, while no queue was ever seen and none is near */
+#define START_FEW    0.35
 #define RISE_BEYOND  0.1 /* a second, where a knee may be near: the queue that is made until it is seen is short; */
 #define RISE_FEW     0.03
+#define FLAT         1.5 /* best responses: no queue at all, so that a knee which is believed to be near is not; */
+#define FLAT_S       1.0
 #define RISE_HASTE_S 10.0 /* of calm, and it may be by so much a second */
 
 /* What it remembers: all zero when an overload begins. */
@@ -60,6 +68,8 @@ struct knee {
 	double seen;     /* figures that it rests on */
 	double draining; /* 1: a queue stands */
 	double trust_s;  /* how long after a strain it is not to be tried again */
+	double before_s; /* the response of the step before */
+	double growth;   /* of the response: seconds a second, over a moment */
 };
 
 _Static_assert(sizeof(struct knee) <= sizeof(((struct capacity *)0)->memory), "the law's memory");
@@ -67,9 +77,10 @@ _Static_assert(sizeof(struct knee) <= sizeof(((struct capacity *)0)->memory), "t
 /* The first figure, of a moment of change, may be far off. */
 static void knee_learn(const struct capacity *capacity, struct knee *knee, const struct capacity_view *view)
 {
-	double most = view->proven_pps > 0 ? KNEE_MOST * view->proven_pps : INFINITY; /* no more is ever let in */
-	double done = fmin(view->done_pps, most), weight = view->few ? KNEE_LEARNS_FEW : KNEE_LEARNS;
+	double done = view->done_pps, weight = view->few && done > KNEE_FAR * knee->pps ? KNEE_LEARNS_FEW : KNEE_LEARNS;
 
+	if (view->proven_pps > 0 && done > KNEE_MOST * view->proven_pps)
+		return; /* what comes is of another kind than ever; or there is no knee near */
 	if (done < KNEE_STILL * knee->pps && capacity->strained_s < KNEE_STILL_S)
 		return;
 	knee->seen = knee->pps > 0 ? knee->seen + 1 : 1;
@@ -77,6 +88,14 @@ static void knee_learn(const struct capacity *capacity, struct knee *knee, const
 		knee->pps += fmax(1 / knee->seen, weight) * (done - knee->pps);
 	else
 		knee->pps = fmax(done, view->proven_pps);
+}
+
+static void knee_follow(struct knee *knee, const struct capacity_view *view)
+{
+	double growth = knee->before_s > 0 ? (view->response_s - knee->before_s) / view->elapsed_s : 0;
+
+	knee->growth += (1 - exp(-view->elapsed_s / MOMENT_S)) * (growth - knee->growth);
+	knee->before_s = view->response_s;
 }
 
 /* What lets the queue be worked off in a moment, or in two of its lengths. */
@@ -104,19 +123,23 @@ static double knee_drain(struct capacity *capacity, const struct knee *knee, con
 }
 
 /* Up: the longer nothing was wrong, the faster; near the knee only once it has been let be for long enough. */
-static double knee_rise(const struct capacity *capacity, const struct knee *knee, const struct capacity_view *view,
+static double knee_rise(const struct capacity *capacity, struct knee *knee, const struct capacity_view *view,
                         double error)
 {
+	if (view->calm_s > FLAT_S && knee->slow_s < FLAT * view->best_s)
+		knee->pps = 0;
 	bool near = capacity->pps > (view->few ? KNEE_FEW * KNEE_NEAR : KNEE_NEAR) * knee->pps,
 	     far = knee->slow_s < FAR_BELOW * view->target_s;
 	double calm_s = near ? fmax(view->calm_s - knee->trust_s, 0) : view->calm_s;
 	bool trusted = near && calm_s <= 0;
 
-	if (view->used_pps < USED * capacity->pps)
+	if (view->used_pps < (view->known ? USED_KNOWN : USED) * capacity->pps)
 		return capacity->pps;
 	if (far && capacity->pps < KNEE_SHARE * view->proven_pps &&
 	    (!trusted || view->calm_s > knee->trust_s / TRUSTED_KNOWN))
 		return capacity->pps * RISE_KNOWN;
+	if (far && knee->pps <= 0)
+		return capacity->pps * (1 + (view->few ? START_FEW : START) * view->elapsed_s);
 	if (view->few && near && knee->pps > 0 && view->calm_s < TRUSTED_FEW * knee->trust_s)
 		return capacity->pps;
 	double haste = trusted ? TRUSTED_HASTE : 1 + calm_s / (far ? HASTE_FAR_S : HASTE_S);
@@ -139,12 +162,14 @@ double capacity_law_knee(struct capacity *capacity, const struct capacity_view *
 	bool alarmed = view->severe || (view->unproven && view->strain > 1 && knee->pps <= 0),
 	     draining = alarmed || (knee->draining > 0 && view->strain > 1);
 	bool stands = view->strain > KNEE_STANDS || view->done_pps > knee->pps;
-	bool backlog = view->backlog < 1 || (view->backlog > 1 && stands); /* else what gets done is what is let in */
+	knee_follow(knee, view);
+	/* Else what gets done is what is let in. */
+	bool backlog = view->backlog < 1 || (view->backlog > 1 && stands) || fabs(knee->growth) > KNEE_MOVES;
 
 	knee->slow_s = knee->slow_s > 0
 	                       ? knee->slow_s + (1 - exp(-view->elapsed_s / SLOW_S)) * (view->response_s - knee->slow_s)
 	                       : view->response_s;
-	if (draining && view->done_pps > 0 && view->unanswered <= 0 &&
+	if (view->strain > 1 && view->done_pps > 0 && view->unanswered <= 0 &&
 	    (backlog || knee->pps <= 0 || knee->seen < KNEE_SEEN))
 		knee_learn(capacity, knee, view);
 	if (alarmed && knee->draining <= 0) /* a knee that is met again is trusted longer */

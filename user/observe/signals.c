@@ -18,7 +18,7 @@
 /* The counters of a service as they were seen last. */
 struct seen_responses {
 	double read_s;
-	__u64 requests, connects, unanswered, overflows, sum_ns;
+	__u64 requests, connects, unanswered, overflows, done, sum_ns;
 	__u64 buckets[RESPONSE_BUCKETS];
 };
 
@@ -217,6 +217,9 @@ static void read_responses(const struct service_responses *now, struct seen_resp
 	seen->unanswered = unanswered;
 	if (sum_ns == seen->sum_ns)
 		return;
+	__u64 done = now->done;
+	out->done = (double)counted_since(done, seen->done);
+	seen->done = done;
 	memcpy(buckets, now->buckets, sizeof(buckets)); /* the kernel goes on */
 	__u64 sum = response_buckets_since(buckets, seen->buckets, lately);
 	out->responses = (unsigned)sum;
@@ -261,6 +264,7 @@ void signals_read(struct signals *signals, unsigned service, double now_s, struc
 	/* What is not of this interval is nobody's to act on. */
 	if (!out.fresh || !is_measured(signals, service)) {
 		out.requests = out.connects = out.responses = out.unanswered = 0;
+		out.done = 0;
 		out.response_p50_s = out.response_p99_s = NAN;
 	}
 	if (!out.fresh)
