@@ -59,18 +59,19 @@ def back_after(counts):
     return None
 
 
-def goodput(records, begin, end, objective_s):
-    return sum(met(record, objective_s) for record in between(records, begin, end)) / (end - begin)
+def goodput(records, begin, end, within_s=math.inf):
+    """Requests a second that were answered before their users gave up, or within so long."""
+    return sum(met(record, within_s) for record in between(records, begin, end)) / (end - begin)
 
 
-def unevenness(groups, begin, end, objective_s):
+def unevenness(groups, begin, end):
     """How far users' answered requests lie from their mean, relative to it: {maximum, deviation}. `groups` are
     (records, users); the numbers of users of different groups are apart."""
     counts = []
     for records, users in groups:
         own = [0] * users
         for record in between(records, begin, end):
-            own[record[2]] += met(record, objective_s)
+            own[record[2]] += met(record, math.inf)
         counts += own
     mean = sum(counts) / len(counts)
     if not mean:

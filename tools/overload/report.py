@@ -25,7 +25,7 @@ def line(row):
             f"(after the first second {percent(row['met_settled'])}), p99 {milliseconds(row['p99_s'])}, "
             f"back after {seconds(row['back_s'])}, spilled of the well-behaved {percent(row['good_spilled'], 2)}")
     if "goodput" in row:
-        text += (f", goodput {percent(row['goodput_of_best'])} of the best, users apart by up to "
+        text += (f", goodput {percent(row['goodput_of_best'])} of the best ({percent(row['in_time_of_best'])} within the objective), users apart by up to "
                  f"{percent(row['unevenness']['maximum'])} (deviation {percent(row['unevenness']['deviation'])})")
     if "released_s" in row:
         text += (f", level felt for {seconds(row['released_s'])} after, swing {percent(row['level_swing'])}, "

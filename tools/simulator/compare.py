@@ -14,7 +14,7 @@ ROWS = [  # words, scenario, measure, of, from
     ("few flooders: visitors answered", "few_flooders", "answered", "visitors", 40),
     ("their p99, ms", "few_flooders", "p99", "visitors", 41),
     ("never-repeating sources: visitors answered", "never_repeating", "answered", "visitors", 40),
-    ("flash crowd: goodput", "flash_crowd", "goodput", "", 40),
+    ("flash crowd: goodput", "flash_crowd", "goodput", "", 45),
     ("the same, one worker of fixed time", "one_worker", "goodput", "", 105),
     ("square wave, 0.1 Hz: level swings by", "square_tenth_hertz", "swing", "", 80),
     ("1 Hz", "square_one_hertz", "swing", "", 80),

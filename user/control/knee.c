@@ -126,7 +126,7 @@ static double knee_drain(struct capacity *capacity, const struct knee *knee, con
 static double knee_rise(const struct capacity *capacity, struct knee *knee, const struct capacity_view *view,
                         double error)
 {
-	if (view->calm_s > FLAT_S && knee->slow_s < FLAT * view->best_s)
+	if (view->calm_s > FLAT_S && knee->slow_s < FLAT * view->best_s && (view->known || !view->few))
 		knee->pps = 0;
 	bool near = capacity->pps > (view->few ? KNEE_FEW * KNEE_NEAR : KNEE_NEAR) * knee->pps,
 	     far = knee->slow_s < FAR_BELOW * view->target_s;

@@ -72,6 +72,7 @@ struct census {
 	observer_weigher *weigh;
 	void *weigh_argument;
 	struct census_table table;
+	struct pass *pass; /* on its way, or the last one */
 	unsigned long passes;
 	__u64 clock_ns; /* the packet path's, when the last pass began */
 };
@@ -90,11 +91,15 @@ struct reading {
 	struct counts counts;
 };
 
-/* A pass on its way: what its cells have in common, and what the chunk has that was read last. */
+/* A pass on its way, which may take several ticks: what its cells have in common, and what the chunk has that was read
+ * last. */
 struct pass {
 	struct census *census;
 	const struct table_view *table;
 	bool visited;
+	size_t next_set;           /* where it goes on */
+	struct census_table sum;   /* of what it has seen so far */
+	__u64 clock_ns;            /* the packet path's, when it began */
 	__u64 since, active_since; /* states: of the last pass, of who may still be active */
 
 	double window_s, weight; /* since the last pass; INFINITY: it was never read */
@@ -116,7 +121,8 @@ int census_new(struct census **out, struct datapath *dp, struct error *err)
 	census->cells = calloc(sets * SET_CELLS, sizeof(*census->cells));
 	census->marks = calloc(sets * SET_CELLS, sizeof(*census->marks));
 	census->chunks = calloc(sets / CHUNK_SETS + 1, sizeof(*census->chunks));
-	if (!census->cells || !census->marks || !census->chunks) {
+	census->pass = calloc(1, sizeof(*census->pass));
+	if (!census->cells || !census->marks || !census->chunks || !census->pass) {
 		census_free(census);
 		return error_set(err, -ENOMEM, "observer: no memory for %zu users", sets * SET_CELLS);
 	}
@@ -133,6 +139,7 @@ void census_free(struct census *census)
 		free(census->services[i].next);
 	}
 	free(census->chunks);
+	free(census->pass);
 	free(census->marks);
 	free(census->cells);
 	free(census);
@@ -460,8 +467,8 @@ static void chunk_take(struct pass *pass, size_t first)
 	pass->newer_s = read_s - fmax(chunk->newer_s, census->idle_s);
 	for (size_t i = 0; i < pass->readings_count; i++)
 		reading_judge(pass, &pass->readings[i]);
-	census->table.used += pass->chunk.used;
-	census->table.newcomers += pass->chunk.newcomers;
+	pass->sum.used += pass->chunk.used;
+	pass->sum.newcomers += pass->chunk.newcomers;
 	chunk->read_s = read_s;
 	if (pass->visited) {
 		chunk->older_s = chunk->newer_s > 0 ? chunk->newer_s : read_s;
@@ -469,29 +476,49 @@ static void chunk_take(struct pass *pass, size_t first)
 	}
 }
 
-int census_take(struct census *census, bool visited, struct error *err)
+int census_begin(struct census *census, bool visited, struct error *err)
 {
-	struct table_view table = datapath_table(census->dp);
 	__u64 clock_ns;
 
 	int failure = datapath_clock(census->dp, &clock_ns, err);
 	if (failure)
 		return failure;
-	struct pass pass = {.census = census,
-	                    .table = &table,
-	                    .visited = visited,
-	                    .since = (census->clock_ns - LATE_NS) << STATE_TAT_SHIFT,
-	                    .active_since = (clock_ns - OBSERVER_ACTIVE_S * NS_PER_SECOND) << STATE_TAT_SHIFT};
-	census->table = (struct census_table){.quiet = true};
-	for (size_t set = 0; set < table.count; set += CHUNK_SETS)
-		chunk_take(&pass, set);
+	*census->pass = (struct pass){.census = census,
+	                              .visited = visited,
+	                              .clock_ns = clock_ns,
+	                              .since = (census->clock_ns - LATE_NS) << STATE_TAT_SHIFT,
+	                              .active_since = (clock_ns - OBSERVER_ACTIVE_S * NS_PER_SECOND) << STATE_TAT_SHIFT,
+	                              .sum = {.quiet = true}};
+	return 0;
+}
+
+static void pass_end(struct pass *pass)
+{
+	struct census *census = pass->census;
+
 	for (size_t i = 0; i < SERVICES_MAX; i++) {
 		publish(&census->services[i], i == SERVICE_OTHER);
-		census->table.quiet &= !census->services[i].active;
+		pass->sum.quiet &= !census->services[i].active;
 	}
-	census->clock_ns = clock_ns;
+	census->table = pass->sum;
+	census->clock_ns = pass->clock_ns;
 	census->passes++;
-	return 0;
+}
+
+bool census_go_on(struct census *census, double seconds)
+{
+	struct table_view table = datapath_table(census->dp);
+	struct pass *pass = census->pass;
+	double until_s = clock_s() + seconds;
+
+	pass->table = &table;
+	for (; pass->next_set < table.count; pass->next_set += CHUNK_SETS) {
+		if (clock_s() > until_s)
+			return false;
+		chunk_take(pass, pass->next_set);
+	}
+	pass_end(pass);
+	return true;
 }
 
 void census_idle(struct census *census, double until_s)

@@ -34,8 +34,12 @@ void census_follow(struct census *census, unsigned service, struct demands *dema
 /* Users weigh 1, or what `weigh` says. */
 void census_weigh(struct census *census, observer_weigher *weigh, void *argument);
 
-/* Makes a pass. `visited`: visitors see it. Returns 0, or -errno where the packet path's clock could not be asked. */
-int census_take(struct census *census, bool visited, struct error *err);
+/* Begins a pass. `visited`: visitors see it. Returns 0, or -errno where the packet path's clock could not be asked. */
+int census_begin(struct census *census, bool visited, struct error *err);
+
+/* Goes on with it for about so many seconds. Returns whether it is over: what is told of it is then the new one's. Each
+ * rate is by the time at which its own cell was read, so that pauses do no harm. */
+bool census_go_on(struct census *census, double seconds);
 
 /* No pass was made, since nothing has come before `until_s` (CLOCK_MONOTONIC) that the last one has not seen. */
 void census_idle(struct census *census, double until_s);

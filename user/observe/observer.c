@@ -10,8 +10,9 @@
 #include "base/cleanup.h"
 #include "observe/census.h"
 
-#define RATES_S 1    /* from one reading of all counters to the next */
-#define SLACK_S 0.02 /* by which a tick may come early */
+#define RATES_S 1     /* from one reading of all counters to the next */
+#define SLACK_S 0.02  /* by which a tick may come early */
+#define SLICE_S 0.025 /* of a tick, for a pass */
 
 struct seen_service {
 	__u64 received;
@@ -34,6 +35,14 @@ struct following {
 	double rest;
 };
 
+/* A pass on its way. */
+struct passing {
+	bool on, visited;
+	bool read; /* the table is: it may be idle */
+	__u64 received;
+	double cost_s;
+};
+
 struct observer {
 	struct datapath *dp;
 	struct census *census;
@@ -43,7 +52,8 @@ struct observer {
 	bool hurry, hurried;               /* now, and when the last pass was made */
 	struct observed_pass pass;         /* that visitors saw */
 	double cost_s;                     /* of the last pass */
-	__u64 received, received_at_pass;  /* of all services */
+	struct passing passing;
+	__u64 received, received_at_pass; /* of all services */
 };
 
 int observer_new(struct observer **out, struct datapath *dp, struct error *err)
@@ -245,31 +255,45 @@ static bool pass_is_due(const struct observer *observer, double now_s)
 	return now_s - observer->taken_s >= interval_s - SLACK_S;
 }
 
-static int make_pass(struct observer *observer, double now_s, struct error *err)
+static int pass_begin(struct observer *observer, double now_s, struct error *err)
 {
 	bool visited = now_s - observer->visited_s >= OBSERVER_PASS_S - SLACK_S;
-	double began_s = thread_time_s();
 
+	/* Two passes without a packet between them see the same: the idle table is left alone. */
+	bool needed = observer->received != observer->received_at_pass || !census_table(observer->census).quiet ||
+	              observer->hurry || !observer->visited_s;
+	observer->passing =
+		(struct passing){.on = true, .visited = visited, .read = needed, .received = observer->received};
 	observer->taken_s = now_s;
 	observer->hurried = observer->hurry;
-	/* Two passes without a packet between them see the same: the idle table is left alone. */
-	if (observer->received != observer->received_at_pass || !census_table(observer->census).quiet ||
-	    observer->hurry || !observer->visited_s) {
-		int failure = census_take(observer->census, visited, err);
-		if (failure)
-			return failure;
-	} else {
-		census_idle(observer->census, observer->read_s);
-	}
-	read_rests(observer, now_s);
-	observer->received_at_pass = observer->received;
-	observer->cost_s = thread_time_s() - began_s;
-	if (visited) {
-		observer->pass.number++;
-		observer->pass.ended_s = observer->visited_s = now_s;
-		observer->pass.cost_s = observer->cost_s;
-	}
+	if (needed)
+		return census_begin(observer->census, visited, err);
+	census_idle(observer->census, observer->read_s);
 	return 0;
+}
+
+static void pass_end(struct observer *observer, double now_s)
+{
+	observer->passing.on = false;
+	read_rests(observer, now_s);
+	observer->received_at_pass = observer->passing.received;
+	observer->cost_s = observer->passing.cost_s;
+	if (!observer->passing.visited)
+		return;
+	observer->pass.number++;
+	observer->pass.ended_s = observer->visited_s = now_s;
+	observer->pass.cost_s = observer->cost_s;
+}
+
+/* A table that is full takes longer than a tick should: its pass is made in several. */
+static void pass_go_on(struct observer *observer, double now_s)
+{
+	double began_s = thread_time_s();
+	bool over = !observer->passing.read || census_go_on(observer->census, SLICE_S);
+
+	observer->passing.cost_s += thread_time_s() - began_s;
+	if (over)
+		pass_end(observer, now_s);
 }
 
 int observer_tick(struct observer *observer, double now_s, struct error *err)
@@ -282,8 +306,12 @@ int observer_tick(struct observer *observer, double now_s, struct error *err)
 	}
 	if (!failure)
 		failure = read_followed(observer, now_s, err);
-	if (!failure && pass_is_due(observer, now_s))
-		failure = make_pass(observer, now_s, err);
+	if (!failure && !observer->passing.on && pass_is_due(observer, now_s)) {
+		failure = pass_begin(observer, now_s, err);
+		observer->passing.on = !failure;
+	}
+	if (observer->passing.on)
+		pass_go_on(observer, now_s);
 	return failure;
 }
 
