@@ -588,23 +588,26 @@ static __always_inline __u64 meter_increment(const struct live *live, const stru
 	return level_increment(*(const volatile __u64 *)&state.levels[number], live->relax_after, limit, now);
 }
 
-static __always_inline __u64 burst_at_least(__u64 tolerance_ns, __u64 packets, __u64 increment_ns)
+enum level_burst {
+	BURST_DATAGRAM,
+	BURST_CONNECTED,
+	BURST_CONNECTING,
+};
+
+/* How far ahead of now a user's time may run under a level. The limits of a file are what they say. A global function:
+ * the verifier goes through it once, and not for each way to it. */
+__noinline __u64 level_burst_ns(__u64 tolerance_ns, __u64 increment_ns, __u32 kind)
 {
+	__u64 packets = kind == BURST_DATAGRAM    ? LEVEL_PACKETS
+	                : kind == BURST_CONNECTED ? LEVEL_PACKETS_CONNECTED
+	                                          : LEVEL_PACKETS_CONNECTING;
 	__u64 burst_ns = packets * increment_ns;
 
+	if (kind == BURST_CONNECTING)
+		tolerance_ns /= 2;
 	if (burst_ns > LEVEL_BURST_MOST_NS)
 		burst_ns = LEVEL_BURST_MOST_NS;
 	return burst_ns > tolerance_ns ? burst_ns : tolerance_ns;
-}
-
-/* How far ahead of now a user's time may run under a level. The limits of a file are what they say. */
-static __always_inline void metered_tolerate(struct metered *metered, const struct policy *policy, bool tcp)
-{
-	metered->tolerance_ns = metered->furthest_ns = burst_at_least(
-		policy->tolerance_ns, tcp ? LEVEL_PACKETS_CONNECTED : LEVEL_PACKETS, metered->increment_ns);
-	if (metered->connects)
-		metered->tolerance_ns =
-			burst_at_least(policy->tolerance_ns / 2, LEVEL_PACKETS_CONNECTING, metered->increment_ns);
 }
 
 /* All that is known of a packet whose service may ask for more than a limit in packets. */
@@ -620,8 +623,12 @@ static __always_inline struct metered metered_fully(struct xdp_md *ctx, const st
 	__u64 increment_ns = meter_increment(live, policy, number, POLICY_LEVEL, policy->increment_ns, now);
 	metered.increment_ns = user_cost(user->share, increment_ns);
 	metered.tolerance_ns = metered.furthest_ns = policy->tolerance_ns;
-	if (FEATURE(FEATURE_LEVELS) && policy->flags & POLICY_LEVEL)
-		metered_tolerate(&metered, policy, packet->table == PORTS_TCP);
+	if (FEATURE(FEATURE_LEVELS) && policy->flags & POLICY_LEVEL) {
+		__u32 tcp = packet->table == PORTS_TCP;
+		metered.furthest_ns = level_burst_ns(policy->tolerance_ns, metered.increment_ns, tcp);
+		metered.tolerance_ns =
+			level_burst_ns(policy->tolerance_ns, metered.increment_ns, tcp + metered.connects);
+	}
 	if (FEATURE(FEATURE_GAUGES))
 		metered.byte_increment =
 			meter_increment(live, policy, number, POLICY_LEVEL | POLICY_BYTES, policy->byte_increment, now);
