@@ -22,7 +22,7 @@
 #define LEVEL_MARGIN                                                                                     \
 	1.1 /* of the capacity above the sum of fair shares: else users at their level meet the capacity \
 	     */
-#define REST_SMALL     0.1 /* of the capacity */
+#define REST_SMALL     0.1 /* of all that is asked for */
 #define TENURED_FIT    1.2 /* times the capacity: so many tenured are left to the packet path's ranks */
 #define TENURED_MARGIN 2.0 /* above the heaviest tenured demand: it was measured, and varies */
 #define TENURED_LOSS                                                                                    \
@@ -187,7 +187,7 @@ static double loss_of(const struct demand *users, size_t count, double level)
 
 /* The level that the demands call for. The rest, users too small or too short-lived to be known, hits no level: it is
  * served in proportion, as the capacity step of the packet path does it. A crowd shares equally with the tenured. But
- * where newcomers are so many that fair shares would leave the tenured less than half, or nobody knows them, it is the
+ * where newcomers are so many that fair shares would leave the tenured two fifths, or nobody knows them, it is the
  * newcomers' part that is cut, by the packet path's ranks; of those no level is needed below what the tenured ask for.
  */
 static double level_wanted(struct controller *controller, struct demand *users, size_t count, double rest,

@@ -95,7 +95,7 @@ struct reading {
  * last. */
 struct pass {
 	struct census *census;
-	const struct table_view *table;
+	const struct table_view *table; /* while it goes on */
 	bool visited;
 	size_t next_set;           /* where it goes on */
 	struct census_table sum;   /* of what it has seen so far */
