@@ -70,12 +70,6 @@ class Share:
     def put(self, name, value):
         (self.path / name).write_text(str(value), encoding="ascii")
 
-    def take(self, pid):
-        self.put("cgroup.procs", pid)
-        for task in os.listdir(f"/proc/{pid}/task"):
-            os.sched_setaffinity(int(task), {SERVER_CPU})
-        os.setpriority(os.PRIO_PROCESS, pid, NICE)
-
     def remove(self):
         for _ in range(100):
             try:
@@ -156,6 +150,13 @@ class Dns:
         for process in self.processes:
             process.end()
         self.share.remove()
+
+
+def hold_to_processor(service):
+    """Puts a server back to where it was started: Knot's workers choose processors by themselves."""
+    for process in service.processes:
+        for task in os.listdir(f"/proc/{process.popen.pid}/task"):
+            os.sched_setaffinity(int(task), {SERVER_CPU})
 
 
 def address_few():

@@ -13,8 +13,8 @@ BACK_AT = 0.99
 def read(path):
     """[(due in s of CLOCK_MONOTONIC, response in s or None, user)] by when they were due."""
     with open(path, "rb") as source:
-        return sorted((due / 1e9, None if response == UNANSWERED else response / 1e6, user)
-                      for due, response, user, _ in RECORD.iter_unpack(source.read()))
+        return sorted(((due / 1e9, None if response == UNANSWERED else response / 1e6, user)
+                       for due, response, user, _ in RECORD.iter_unpack(source.read())), key=lambda record: record[0])
 
 
 def between(records, begin, end):
