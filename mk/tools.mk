@@ -69,7 +69,7 @@ $(OBSERVING): $O/tools/bench/observing.o $(SCALING_PARTS) $(filter-out $O/user/m
 # The control core against simulated services and users.
 SIMULATOR := $O/spillway-simulator
 SIMULATOR_OBJECTS := $(patsubst %.c,$O/%.o,$(sort $(wildcard tools/simulator/*.c)))
-SIMULATOR_PARTS := $(addprefix $O/user/,control/level.o control/capacity.o control/knee.o control/controller.o base/error.o base/units.o base/utf8.o)
+SIMULATOR_PARTS := $(addprefix $O/user/,control/level.o control/capacity.o control/knee.o control/still.o control/controller.o base/error.o base/units.o base/utf8.o)
 
 $(SIMULATOR_OBJECTS): CPPFLAGS += -Itools
 

@@ -11,9 +11,11 @@
 #define WINDOW_S          30.0  /* of the best response: it is forgotten after CAPACITY_WINDOWS of them */
 #define SAMPLES_ENOUGH    10.0  /* answers that the smoothed response rests on; */
 #define SAMPLES_STEADY    100.0 /* and the one that may be the best there is: the least of many is no chance then */
-#define TARGET_FACTOR     2.0   /* learnt target: so many best responses, */
-#define TARGET_QUEUE      6.0   /* and the time that so many packets take at the proven rate, */
-#define TARGET_QUEUE_OF   10.0  /* which is at most so many best responses, */
+#define TAIL_S            1.0
+#define ORDINARY_S        30.0
+#define TARGET_FACTOR     2.0  /* learnt target: so many best responses, */
+#define TARGET_QUEUE      6.0  /* and the time that so many packets take at the proven rate, */
+#define TARGET_QUEUE_OF   10.0 /* which is at most so many best responses, */
 #define TARGET_LEAST_S    0.0005
 #define FEW_FACTOR        6.0 /* best responses, where it is a few who ask for too much */
 #define PROVEN_FADES_S    (6 * 3600.0)
@@ -103,6 +105,30 @@ static void learn_response(struct capacity *capacity, const struct capacity_samp
 	capacity->samples = fmin(capacity->samples + n, SAMPLES_STEADY);
 }
 
+static double moved(double before, double to, double weight)
+{
+	return before > 0 ? before * pow(to / before, weight) : to;
+}
+
+/* What the slowest of a hundred wait for, and what it is while all is well. */
+static void learn_tail(struct capacity *capacity, const struct capacity_sample *sample)
+{
+	if (sample->tail_s > 0)
+		capacity->tail_s = moved(capacity->tail_s, sample->tail_s, 1 - exp(-sample->elapsed_s / TAIL_S));
+}
+
+static void learn_ordinary(struct capacity *capacity, const struct capacity_sample *sample)
+{
+	double weight = 1 - exp(-sample->elapsed_s / fmin(ORDINARY_S, capacity->learnt_s));
+	double rate = known_or(sample->admitted_pps, 0) * capacity->borne;
+
+	if (capacity->overload)
+		return;
+	capacity->ordinary_pps += (capacity->ordinary_pps > 0 ? weight : 1) * (rate - capacity->ordinary_pps);
+	if (capacity->tail_s > 0)
+		capacity->ordinary_tail_s = moved(capacity->ordinary_tail_s, capacity->tail_s, weight);
+}
+
 /* The share of what was let in that says anything about the service: SYNs that no request follows the host bears by
  * itself, and they go well at any rate. As many SYNs come with a request as do on an ordinary day. */
 static double borne_of(struct capacity *capacity, const struct capacity_sample *sample, bool well)
@@ -124,13 +150,14 @@ static void learn_backlog(struct capacity *capacity, const struct capacity_sampl
 
 	capacity->admitted =
 		keeps * capacity->admitted + known_or(sample->admitted_pps, 0) * capacity->borne * sample->elapsed_s;
+	capacity->offered = keeps * capacity->offered + known_or(sample->offered_pps, 0) * sample->elapsed_s;
 	capacity->done = keeps * capacity->done + done;
 	keeps = exp(-sample->elapsed_s / UNANSWERED_S);
 	capacity->asked = keeps * capacity->asked + known_or(sample->requests, 0) + known_or(sample->connects, 0);
 	capacity->unanswered = keeps * capacity->unanswered + known_or(sample->unanswered, 0);
 }
 
-/* The time that `admitted` and `done` are of. */
+/* The time that `offered`, `admitted` and `done` are of. */
 static double moment_of(double elapsed_s)
 {
 	return elapsed_s / (1 - exp(-elapsed_s / MOMENT_S));
@@ -193,7 +220,8 @@ static double target_of(const struct capacity *capacity, const struct capacity_l
 	return best_s * TARGET_FACTOR + fmin(queue_s, best_s * TARGET_QUEUE_OF) + TARGET_LEAST_S;
 }
 
-/* Where a few ask for too much it is the others' response that counts, and no operator minds if that is better. */
+/* Where a few ask for too much, or newcomers beside the tenured, it is the others' response that counts, and no
+ * operator minds if that is better. */
 static double target_few(double target_s, double best_s)
 {
 	return best_s > 0 ? fmin(target_s, FEW_FACTOR * best_s + TARGET_LEAST_S) : target_s;
@@ -315,7 +343,8 @@ static double wanted_in_overload(struct capacity *capacity, const struct capacit
 		capacity->returning_pps = 0;
 	if (!strained && before < capacity->returning_pps && view->offered_pps > TESTED * before)
 		return before * RETURN_UP;
-	if (!strained && view->admitted_pps < (view->known ? TESTED_KNOWN : TESTED) * before)
+	bool stands = view->few && capacity->settled_pps > 0; /* and goes lower by its own will */
+	if (!strained && !stands && view->admitted_pps < (view->known ? TESTED_KNOWN : TESTED) * before)
 		return before;
 	if (strained)
 		floor_step(capacity, view);
@@ -325,6 +354,8 @@ static double wanted_in_overload(struct capacity *capacity, const struct capacit
 		wanted = wanted_by_loss(capacity, view);
 	double floor_pps =
 		(view->surge && view->strain > (view->few ? 1 : SEVERE) ? FLOOR_DRAINS : 1) * capacity->floor_pps;
+	if (stands)
+		floor_pps = fmin(floor_pps, capacity->settled_pps);
 	return fmax(wanted, fmin(fmax(floor_pps, TRICKLE * capacity->proven_pps), before));
 }
 
@@ -332,7 +363,7 @@ static void capacity_decide(struct capacity *capacity, const struct capacity_vie
 {
 	double wanted = capacity->pps;
 	bool severe = view->severe || (view->unproven && view->strain > 1);
-	bool free = !strained && view->offered_pps <= capacity->pps;
+	bool free = !strained && capacity->offered / moment_of(view->elapsed_s) <= capacity->pps;
 	double patience_s = view->surge ? (severe ? 0 : PATIENCE_S) : PATIENCE_CALM_S;
 
 	capacity->free_s = free ? capacity->free_s + view->elapsed_s : 0;
@@ -340,7 +371,7 @@ static void capacity_decide(struct capacity *capacity, const struct capacity_vie
 	if (!capacity->overload && strained && capacity->strained_s > patience_s)
 		overload_begin(capacity, view);
 	if (capacity->overload && capacity->free_s > HOLD_S) {
-		capacity->overload = false;
+		capacity->overload = capacity->few = capacity->guarded = false;
 		capacity->returning_pps = 0;
 	}
 	if (capacity->overload)
@@ -387,6 +418,7 @@ void capacity_step(struct capacity *capacity, const struct capacity_limits *limi
 	double before = capacity->pps;
 
 	learn_response(capacity, sample);
+	learn_tail(capacity, sample);
 	capacity->borne = borne_of(capacity, sample, capacity->strained_s <= 0);
 	double done = known_or(sample->done, 0) * capacity->borne;
 	learn_backlog(capacity, sample, done);
@@ -401,10 +433,12 @@ void capacity_step(struct capacity *capacity, const struct capacity_limits *limi
 		.used_pps = capacity->used_pps,
 		.done_pps = known_or(sample->admitted_pps, 0),
 		.response_s = capacity->response_s,
-		.target_s =
-			fmax(capacity->few ? target_few(target_s, best_s) : target_s, EXCUSED * capacity->excused_s),
+		.target_s = fmax(capacity->few || capacity->guarded ? target_few(target_s, best_s) : target_s,
+	                         EXCUSED * capacity->excused_s),
 		.best_s = best_s,
 		.proven_pps = capacity->proven_pps,
+		.ordinary_pps = capacity->ordinary_pps,
+		.tail = capacity->ordinary_tail_s > 0 ? capacity->tail_s / capacity->ordinary_tail_s : 0,
 		.loss = loss_of(capacity, sample),
 		.backlog = backlog_of(capacity),
 		.unanswered = unanswered_of(capacity, sample),
@@ -428,6 +462,8 @@ void capacity_step(struct capacity *capacity, const struct capacity_limits *limi
 
 	learn_best(capacity, sample->elapsed_s);
 	learn_proven(capacity, sample, !strained && (answers || sample->overflows >= 0));
+	if (!strained)
+		learn_ordinary(capacity, sample);
 	capacity->strained_s = strained ? capacity->strained_s + sample->elapsed_s : 0;
 	capacity->calm_s = strained ? 0 : capacity->calm_s + sample->elapsed_s;
 	view.calm_s = capacity->calm_s;

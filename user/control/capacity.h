@@ -16,6 +16,7 @@ struct capacity_sample {
 	double elapsed_s;
 	double offered_pps, admitted_pps;
 	double response_s; /* median of the interval */
+	double tail_s;     /* its 99th percentile */
 	double requests, responses, unanswered;
 	double done;          /* packets admitted that the responses stand for */
 	double connects;      /* sampled SYNs: the host answers them by itself */
@@ -38,8 +39,10 @@ struct capacity_view {
 	double response_s; /* median, smoothed */
 	double target_s;   /* what it may be */
 	double best_s;
-	double proven_pps; /* 0: nothing is known yet */
-	double loss;       /* the share of packets, or of requests, that were let pass in vain */
+	double proven_pps;   /* 0: nothing is known yet */
+	double ordinary_pps; /* what comes when all is well; 0: nothing is known yet */
+	double tail;         /* the 99th percentile of the response, to what it is when all is well; 0: not known */
+	double loss;         /* the share of packets, or of requests, that were let pass in vain */
 	double backlog; /* what gets done to what is let in, over a moment: below 1 a backlog grows, above it shrinks */
 	double unanswered; /* the share of requests that stayed without a reply, from before the last cut or not */
 	double calm_s;     /* how long nothing has been wrong */
@@ -56,27 +59,31 @@ struct capacity_view {
 struct capacity;
 
 /* From the capacity as it is (finite) to the one it wants; bounds and the size of steps are its caller's. Asked only
- * while there is a strain, or the capacity is used. */
+ * while there is a strain, or the capacity is used; or where it stands, for a few (`settled_pps`). */
 typedef double capacity_law(struct capacity *capacity, const struct capacity_view *view);
 
 struct capacity {
 	capacity_law *law; /* capacity_init() sets capacity_law_knee */
-	double memory[8];  /* the law's own; all zero when an overload begins */
+	double memory[10]; /* the law's own; all zero when an overload begins */
 
 	double pps;    /* what the service can take; INFINITY while nothing speaks against it */
-	bool few;      /* whoever asks for too much are a few, and nobody else is to feel it; set by the caller */
+	bool few;      /* whoever asks for too much are a few, and nobody else is to feel it; set by the caller, */
+	bool guarded;  /* as is this: the tenured, from newcomers who are too many */
 	bool overload; /* the law is at work: from the first strain until nothing has been wrong, nor spilled, for a
 	                  while */
 
-	double response_s;        /* median, smoothed: its logarithm is */
-	double steady_s;          /* the same over more answers */
-	double asked, unanswered; /* of the last second, faded */
-	double samples;           /* how many answers that rests on, faded */
-	double admitted, done;    /* packets of the last moments, faded */
-	double used_pps;          /* that is a rate of, a second */
-	double unused_s;          /* how long much of the capacity has not been used, though it was asked for */
-	double borne;             /* the share of what was let in that the service had to bear */
-	double connects;          /* sampled SYNs to a sampled request, as long as all goes its ordinary way; faded */
+	double response_s;              /* median, smoothed: its logarithm is */
+	double steady_s;                /* the same over more answers */
+	double asked, unanswered;       /* of the last second, faded */
+	double samples;                 /* how many answers that rests on, faded */
+	double tail_s;                  /* 99th percentile, smoothed likewise; 0: unknown */
+	double ordinary_tail_s;         /* the same while all is well, */
+	double ordinary_pps;            /* and what comes then; 0: unknown */
+	double offered, admitted, done; /* packets of the last moments, faded */
+	double used_pps;                /* that is a rate of, a second */
+	double unused_s;                /* how long much of the capacity has not been used, though it was asked for */
+	double borne;                   /* the share of what was let in that the service had to bear */
+	double connects; /* sampled SYNs to a sampled request, as long as all goes its ordinary way; faded */
 	double best_s[CAPACITY_WINDOWS];
 	double window_s;   /* how long the newest of them has run */
 	double proven_pps; /* fades over hours */

@@ -31,13 +31,13 @@
 #define TENURED_REGAINS   0.5 /* and are so until it is less than that */
 #define FEW_SHARE         0.2 /* of the users are few, */
 #define MANY_S            3.0 /* without that, and they are many */
+#define NAMELESS_S        0.3 /* who has no name may be given one, by the next pass */
 #define FEW_EXCESS        0.5 /* where so much of the capacity is what they ask for above the level */
 #define LEVEL_HOLD_S      6.0 /* a level outlasts so long a pause of what made it necessary */
 #define LEVEL_EASES_S     1.0 /* within that time it comes to be felt by nobody, */
 #define EASED_MARGIN      1.5 /* as far above what the heaviest asks for */
 #define LEVEL_NOISE       0.5
 #define LEVEL_STILL       0.15 /* where it is a few who feel it, it need not be exact */
-#define LEVEL_KNOWN       0.7  /* of what is proven */
 #define LEVEL_FOLLOWS     0.1  /* within the noise: a step's part of the way */
 #define LEVEL_FOLLOWS_FEW 0.02
 #define LEVEL_SETTLES_S   3.0 /* a level goes down at once when it is new; then by steps */
@@ -80,6 +80,7 @@ static struct capacity_sample sample_of(const struct controller_signals *signals
 		.offered_pps = offered,
 		.admitted_pps = fmin(admitted, offered), /* of two numbers the one that is */
 		.response_s = signals->responses ? sane(signals->response_p50_s, RESPONSE_MOST_S) : NAN,
+		.tail_s = signals->responses ? sane(signals->response_p99_s, RESPONSE_MOST_S) : NAN,
 		.requests = signals->requests,
 		.done = sane(signals->done, RATE_MOST),
 		.connects = signals->connects,
@@ -193,7 +194,8 @@ static double loss_of(const struct demand *users, size_t count, double level)
 static double level_wanted(struct controller *controller, struct demand *users, size_t count, double rest,
                            double capacity, bool *fair)
 {
-	double total = demands_sum(users, count) + rest, bearable = controller->guards ? TENURED_REGAINS : TENURED_LOSS;
+	double total = demands_sum(users, count) + rest,
+	       bearable = controller->capacity.guarded ? TENURED_REGAINS : TENURED_LOSS;
 
 	*fair = false;
 	if (!(total > capacity))
@@ -205,9 +207,9 @@ static double level_wanted(struct controller *controller, struct demand *users, 
 	double known = fmax(capacity, controller->capacity.proven_pps); /* what it can do, on a better day than this */
 	double lost = loss_of(users, tenured, level_find(users, count, rest * capacity / total, known));
 	bool guards = level < highest && !(*fair && lost < bearable);
-	if (guards && !controller->guards)
+	if (guards && !controller->capacity.guarded)
 		controller->level_pps = INFINITY; /* whatever it was, it was the crowd's */
-	controller->guards = guards;
+	controller->capacity.guarded = guards;
 	if (!guards)
 		return level;
 	*fair = false;
@@ -241,14 +243,13 @@ static void level_follow(struct controller *controller, double wanted, double hi
 		controller->level_pps = fmin(level * LEVEL_RISES, wanted);
 		return;
 	}
-	if (controller->capacity.few && wanted > level * (1 - LEVEL_STILL) && wanted < level * (1 + LEVEL_STILL))
+	bool settles = controller->level_s < LEVEL_SETTLES_S, still = controller->capacity.few && !settles;
+	if (still && wanted > level * (1 - LEVEL_STILL) && wanted < level * (1 + LEVEL_STILL))
 		return;
 	if (wanted < level * (1 - LEVEL_NOISE))
-		controller->level_pps =
-			controller->level_s < LEVEL_SETTLES_S ? wanted : fmax(wanted, level * LEVEL_FALLS);
+		controller->level_pps = settles ? wanted : fmax(wanted, level * LEVEL_FALLS);
 	else if (wanted < level * (1 + LEVEL_NOISE))
-		controller->level_pps =
-			level + (controller->capacity.few ? LEVEL_FOLLOWS_FEW : LEVEL_FOLLOWS) * (wanted - level);
+		controller->level_pps = level + (still ? LEVEL_FOLLOWS_FEW : LEVEL_FOLLOWS) * (wanted - level);
 	else
 		controller->level_pps = fmin(level * LEVEL_RISES, wanted);
 }
@@ -261,20 +262,20 @@ static bool is_of_few(const struct demand *users, size_t count, double rest, siz
 	       ((double)above <= FEW_SHARE * (double)count && excess_of(users, count, level) > FEW_EXCESS * capacity);
 }
 
-/* At once; but who comes and goes is a few still while away. */
-static void few_step(struct controller *controller, bool few, double elapsed_s)
+/* At once; but who comes and goes is a few still while away, as long as the overload lasts. */
+static void few_step(struct controller *controller, bool few, bool nameless, double elapsed_s)
 {
+	double lasts_s = controller->nameless ? NAMELESS_S : MANY_S;
+
 	controller->many_s = few ? 0 : controller->many_s + elapsed_s;
-	controller->capacity.few = few || (controller->capacity.few && controller->many_s < MANY_S);
+	controller->nameless = few ? nameless : controller->nameless;
+	controller->capacity.few = few || (controller->capacity.few && controller->many_s < lasts_s);
 }
 
-/* How many times what it was a level is now, since the capacity is. Of a few it only follows where that comes back to
- * what is known. */
+/* How many times what it was a level is now, since the capacity is. Of a few it does not follow. */
 static double level_scale(const struct capacity *capacity, double before)
 {
-	bool follows = !capacity->few || (capacity->pps > before && capacity->pps < LEVEL_KNOWN * capacity->proven_pps);
-
-	return follows && before > 0 && isfinite(before) && isfinite(capacity->pps) ? capacity->pps / before : 1;
+	return !capacity->few && before > 0 && isfinite(before) && isfinite(capacity->pps) ? capacity->pps / before : 1;
 }
 
 static void level_step(struct controller *controller, const struct controller_bounds *bounds, struct demand *users,
@@ -303,11 +304,11 @@ static void level_step(struct controller *controller, const struct controller_bo
 	out->level_pps = fmin(controller->level_pps, maximum);
 	controller->margin = fair && !out->overloaded && isfinite(controller->level_pps) ? LEVEL_MARGIN : 1;
 	out->users_above = isfinite(controller->level_pps) ? level_above(users, count, controller->level_pps) : 0;
-	if (out->users_above || controller->guards)
+	if (out->users_above || controller->capacity.guarded)
 		few_step(controller,
-		         controller->guards || is_of_few(users, count, rest, out->users_above, controller->level_pps,
-		                                         controller->capacity.pps),
-		         elapsed_s);
+		         is_of_few(users, count, rest, out->users_above, controller->level_pps,
+		                   controller->capacity.pps),
+		         rest > controller->capacity.pps, elapsed_s);
 }
 
 /* The words ------------------------------------------------------------------------------------------------------ */

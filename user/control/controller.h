@@ -80,7 +80,7 @@ struct controller {
 	double leveled_pps; /* the capacity that the level was last made for; 0: none yet */
 	double told_capacity, told_level;
 	double many_s;    /* how long what is too much has been asked for by more than a few */
-	bool guards;      /* the tenured, from newcomers who are too many */
+	bool nameless;    /* were those few of whom so much was heard last */
 	double margin;    /* of the capacity in force above the one that is believed in */
 	double level_s;   /* how long there has been one */
 	double held_s;    /* how long no level has been needed */

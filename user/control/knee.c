@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "control/still.h"
+
 #define SLOW_S     1.0 /* over which the response is averaged, for slow moves */
 #define PATIENCE_S 0.5
 
@@ -15,34 +17,28 @@
 #define FLOOR_KNEE    0.75 /* of the knee leaves room to drain */
 
 /* The knee. */
-#define KNEE_SEEN       6 /* figures that any strain gives; beyond those, only one with a backlog */
-#define KNEE_LEARNS     0.1
-#define KNEE_LEARNS_FEW 0.05 /* the level rests on it */
-#define KNEE_FAR        0.8  /* of it: there it is learnt as fast as any */
-#define KNEE_MOST       2.0  /* times what is proven */
-#define KNEE_MOVES      0.03 /* seconds a second: a queue that grows or shrinks so */
-#define MOMENT_S        0.3
-#define KNEE_STANDS     8.0 /* targets: a queue that is worked off and still stands, else what gets done may be its end */
-#define KNEE_STILL      0.5  /* of it gets done: for a moment that says that the host stands still, */
-#define KNEE_STILL_S    1.0  /* and longer, that it is another one */
-#define KNEE_BUSY       0.97 /* of it, while there is any strain */
-#define KNEE_SHARE      0.96
-#define KNEE_FEW        0.85 /* the same where it is a few who ask for too much: the others' response counts */
-#define KNEE_STEADY     0.4  /* shedding below that, where no backlog changes, is for nothing */
-#define KNEE_EASED      0.8
-#define KNEE_NEAR       0.95
-#define KNEE_GONE       1.25 /* times the knee went well, */
-#define KNEE_GONE_S     1.0  /* for so long: it is another one */
-#define TRUSTED_S       5.0  /* of calm, before more is tried; twice as long each time that fails, */
-#define TRUSTED_MOST    40.0 /* up to so long */
-#define TRUSTED_FEW     3.0
-#define TRUSTED_HASTE   0.25
-#define TRUSTED_KNOWN   10.0 /* so much shorter below what is proven: a knee that was learnt in a jam may be wrong */
+#define KNEE_SEEN     6 /* figures that any strain gives; beyond those, only one with a backlog */
+#define KNEE_LEARNS   0.1
+#define KNEE_MOST     2.0  /* times what is proven */
+#define KNEE_MOVES    0.03 /* seconds a second: a queue that grows or shrinks so */
+#define MOMENT_S      0.3
+#define KNEE_STANDS   8.0 /* targets: a queue that is worked off and still stands, else what gets done may be its end */
+#define KNEE_STILL    0.5 /* of it gets done: for a moment that says that the host stands still, */
+#define KNEE_STILL_S  1.0 /* and longer, that it is another one */
+#define KNEE_BUSY     0.97 /* of it, while there is any strain */
+#define KNEE_SHARE    0.96
+#define KNEE_STEADY   0.4 /* shedding below that, where no backlog changes, is for nothing */
+#define KNEE_EASED    0.8
+#define KNEE_NEAR     0.95
+#define KNEE_GONE     1.25 /* times the knee went well, */
+#define KNEE_GONE_S   1.0  /* for so long: it is another one */
+#define TRUSTED_S     5.0  /* of calm, before more is tried; twice as long each time that fails, */
+#define TRUSTED_MOST  40.0 /* up to so long */
+#define TRUSTED_HASTE 0.25
+#define TRUSTED_KNOWN 10.0 /* so much shorter below what is proven: a knee that was learnt in a jam may be wrong */
 
 /* Settled. */
 #define SETTLES      0.65 /* of the target, on average */
-#define SETTLES_FEW  0.4
-#define SETTLES_BEST 2.0 /* of the best response */
 #define ERROR_UP     0.5
 #define ERROR_DOWN   4.0
 #define GAIN         0.1  /* of the error, a second */
@@ -54,9 +50,7 @@
 #define RISE_KNOWN   1.1 /* a step, to what went well before */
 #define RISE_MOST    1.25
 #define START        0.7 /* a second, while no queue was ever seen and none is near */
-#define START_FEW    0.35
 #define RISE_BEYOND  0.1 /* a second, where a knee may be near: the queue that is made until it is seen is short; */
-#define RISE_FEW     0.03
 #define FLAT         1.5 /* best responses: no queue at all, so that a knee which is believed to be near is not; */
 #define FLAT_S       1.0
 #define RISE_HASTE_S 10.0 /* of calm, and it may be by so much a second */
@@ -70,6 +64,7 @@ struct knee {
 	double trust_s;  /* how long after a strain it is not to be tried again */
 	double before_s; /* the response of the step before */
 	double growth;   /* of the response: seconds a second, over a moment */
+	struct still still;
 };
 
 _Static_assert(sizeof(struct knee) <= sizeof(((struct capacity *)0)->memory), "the law's memory");
@@ -77,7 +72,7 @@ _Static_assert(sizeof(struct knee) <= sizeof(((struct capacity *)0)->memory), "t
 /* The first figure, of a moment of change, may be far off. */
 static void knee_learn(const struct capacity *capacity, struct knee *knee, const struct capacity_view *view)
 {
-	double done = view->done_pps, weight = view->few && done > KNEE_FAR * knee->pps ? KNEE_LEARNS_FEW : KNEE_LEARNS;
+	double done = view->done_pps;
 
 	if (view->proven_pps > 0 && done > KNEE_MOST * view->proven_pps)
 		return; /* what comes is of another kind than ever; or there is no knee near */
@@ -85,7 +80,7 @@ static void knee_learn(const struct capacity *capacity, struct knee *knee, const
 		return;
 	knee->seen = knee->pps > 0 ? knee->seen + 1 : 1;
 	if (knee->pps > 0)
-		knee->pps += fmax(1 / knee->seen, weight) * (done - knee->pps);
+		knee->pps += fmax(1 / knee->seen, KNEE_LEARNS) * (done - knee->pps);
 	else
 		knee->pps = fmax(done, view->proven_pps);
 }
@@ -126,10 +121,9 @@ static double knee_drain(struct capacity *capacity, const struct knee *knee, con
 static double knee_rise(const struct capacity *capacity, struct knee *knee, const struct capacity_view *view,
                         double error)
 {
-	if (view->calm_s > FLAT_S && knee->slow_s < FLAT * view->best_s && (view->known || !view->few))
+	if (view->calm_s > FLAT_S && knee->slow_s < FLAT * view->best_s)
 		knee->pps = 0;
-	bool near = capacity->pps > (view->few ? KNEE_FEW * KNEE_NEAR : KNEE_NEAR) * knee->pps,
-	     far = knee->slow_s < FAR_BELOW * view->target_s;
+	bool near = capacity->pps > KNEE_NEAR * knee->pps, far = knee->slow_s < FAR_BELOW * view->target_s;
 	double calm_s = near ? fmax(view->calm_s - knee->trust_s, 0) : view->calm_s;
 	bool trusted = near && calm_s <= 0;
 
@@ -139,21 +133,10 @@ static double knee_rise(const struct capacity *capacity, struct knee *knee, cons
 	    (!trusted || view->calm_s > knee->trust_s / TRUSTED_KNOWN))
 		return capacity->pps * RISE_KNOWN;
 	if (far && knee->pps <= 0)
-		return capacity->pps * (1 + (view->few ? START_FEW : START) * view->elapsed_s);
-	if (view->few && near && knee->pps > 0 && view->calm_s < TRUSTED_FEW * knee->trust_s)
-		return capacity->pps;
+		return capacity->pps * (1 + START * view->elapsed_s);
 	double haste = trusted ? TRUSTED_HASTE : 1 + calm_s / (far ? HASTE_FAR_S : HASTE_S);
-	double most = view->few ? RISE_FEW : knee->pps > 0 ? RISE_BEYOND : RISE_BEYOND + view->calm_s / RISE_HASTE_S;
+	double most = knee->pps > 0 ? RISE_BEYOND : RISE_BEYOND + view->calm_s / RISE_HASTE_S;
 	return capacity->pps * (1 + fmin(error * haste * GAIN, most) * view->elapsed_s);
-}
-
-/* Where the response is to settle, in targets. What a few get who ask for too much is worth little: the others'
- * response is not to suffer for it. */
-static double settles(const struct capacity_view *view)
-{
-	if (!view->few || !(view->best_s > 0))
-		return SETTLES;
-	return fmin(SETTLES_FEW, SETTLES_BEST * view->best_s / view->target_s);
 }
 
 double capacity_law_knee(struct capacity *capacity, const struct capacity_view *view)
@@ -167,28 +150,33 @@ double capacity_law_knee(struct capacity *capacity, const struct capacity_view *
 	bool backlog = view->backlog < 1 || (view->backlog > 1 && stands) || fabs(knee->growth) > KNEE_MOVES;
 
 	knee->slow_s = knee->slow_s > 0
-	                       ? knee->slow_s + (1 - exp(-view->elapsed_s / SLOW_S)) * (view->response_s - knee->slow_s)
+	                       ? knee->slow_s * pow(view->response_s / knee->slow_s, 1 - exp(-view->elapsed_s / SLOW_S))
 	                       : view->response_s;
 	if (view->strain > 1 && view->done_pps > 0 && view->unanswered <= 0 &&
 	    (backlog || knee->pps <= 0 || knee->seen < KNEE_SEEN))
 		knee_learn(capacity, knee, view);
-	if (alarmed && knee->draining <= 0) /* a knee that is met again is trusted longer */
+	bool new = alarmed && knee->draining <= 0;
+	if (new) /* a knee that is met again is trusted longer */
 		knee->trust_s = fmax(fmin(2 * knee->trust_s, TRUSTED_MOST), TRUSTED_S);
 	knee->draining = draining;
-	double share = view->few ? KNEE_FEW : KNEE_SHARE;
-	capacity->settled_pps = share * knee->pps;
+	if (view->few)
+		still_step(&knee->still, view, &knee->pps, new, capacity->strained_s);
+	else
+		knee->still.pps = 0;
+	capacity->settled_pps = view->few ? knee->still.pps : KNEE_SHARE * knee->pps;
 	if (draining) {
 		knee->slow_s = view->response_s;
 		return knee_drain(capacity, knee, view);
 	}
+	if (view->few)
+		return knee->still.pps;
 	if (view->strain > 1 && knee->pps > 0)
 		return fmin(capacity->pps, fmax(knee_draining(knee, view), KNEE_EASED * knee->pps));
-	if (capacity->pps < share * knee->pps)
-		return fmin(capacity->pps * RISE_MOST, share * knee->pps);
-	double error = fmax(fmin(settles(view) - knee->slow_s / view->target_s, ERROR_UP), -ERROR_DOWN);
+	if (capacity->pps < KNEE_SHARE * knee->pps)
+		return fmin(capacity->pps * RISE_MOST, KNEE_SHARE * knee->pps);
+	double error = fmax(fmin(SETTLES - knee->slow_s / view->target_s, ERROR_UP), -ERROR_DOWN);
 	double wanted = error > 0 ? knee_rise(capacity, knee, view, error)
-	                          : fmax(capacity->pps * (1 + error * GAIN * view->elapsed_s),
-	                                 view->few ? fmin(capacity->pps, share * knee->pps) : 0);
+	                          : capacity->pps * (1 + error * GAIN * view->elapsed_s);
 	if (capacity->pps > KNEE_GONE * knee->pps && view->calm_s > KNEE_GONE_S)
 		knee->pps = knee->trust_s = 0;
 	return wanted;
