@@ -27,6 +27,7 @@
 #define PEAK_CHANCE       4.0   /* less so many standard deviations */
 #define PROVEN_LEAST      100.0 /* for that headroom: a quiet service has bursts */
 #define HEADROOM          2.0   /* above what is proven, that nothing needs to be proven for */
+#define HEADROOM_KNEE     1.4   /* above where a queue began the last time, */
 #define HEADROOM_PASSED   1.3   /* where that is not enough: from there on it is to be proven */
 
 /* What is wrong. */
@@ -54,6 +55,7 @@
 	     */
 #define FLOOR_UNDONE    0.8  /* of it */
 #define FLOOR_DRAINS    0.6  /* of it, while a queue stands */
+#define FLOOR_ORDINARY  1.1  /* of what is ordinary, even then */
 #define FLOOR_RESPONSES 2.0  /* and not before so many response times */
 #define TRICKLE         0.05 /* of what is proven is let in whatever happens: else nobody sees how it is */
 #define FLOOR_SINKS     0.7  /* a second, then */
@@ -192,6 +194,7 @@ static void learn_proven(struct capacity *capacity, const struct capacity_sample
 
 	capacity->proven_pps *= fades;
 	capacity->peak_pps *= fades;
+	capacity->knee_pps *= fades;
 	capacity->proof_at = (capacity->proof_at + 1) % (CAPACITY_PROOF + CAPACITY_PROOF_LATE);
 	capacity->proof[capacity->proof_at] = known_or(sample->admitted_pps, 0) * capacity->borne;
 	capacity->well_steps = well ? capacity->well_steps + 1 : 0;
@@ -352,8 +355,9 @@ static double wanted_in_overload(struct capacity *capacity, const struct capacit
 		wanted = capacity->law(capacity, view);
 	else
 		wanted = wanted_by_loss(capacity, view);
-	double floor_pps =
-		(view->surge && view->strain > (view->few ? 1 : SEVERE) ? FLOOR_DRAINS : 1) * capacity->floor_pps;
+	double floor_pps = capacity->floor_pps;
+	if (view->surge && view->strain > (view->few ? 1 : SEVERE))
+		floor_pps = fmax(FLOOR_DRAINS * floor_pps, fmin(FLOOR_ORDINARY * view->ordinary_pps, floor_pps));
 	if (stands)
 		floor_pps = fmin(floor_pps, capacity->settled_pps);
 	return fmax(wanted, fmin(fmax(floor_pps, TRICKLE * capacity->proven_pps), before));
@@ -390,6 +394,8 @@ static double headroom(struct capacity *capacity, const struct capacity_view *vi
 	double proven = fmax(capacity->proven_pps, PROVEN_LEAST);
 	double most = fmax(HEADROOM * proven, HEADROOM_PEAK * capacity->peak_pps);
 
+	if (capacity->knee_pps > 0)
+		most = fmin(most, fmax(HEADROOM_KNEE * capacity->knee_pps, HEADROOM_PASSED * proven));
 	if (capacity->learnt_s < LEARNT_ENOUGH_S)
 		return INFINITY;
 	if (capacity->overload || !view->surge || view->offered_pps <= most)

@@ -95,6 +95,7 @@ struct capacity {
 	double calm_s;        /* how long nothing has been wrong */
 	double free_s;        /* how long nothing has been wrong, nor more been offered than the capacity */
 	double cut_s;         /* since the last cut */
+	double knee_pps;      /* the law's: where a queue began, the last time; fades as the others; 0: unknown */
 	double settled_pps;   /* the law's: where it will be once no queue stands; 0: unknown */
 	double floor_pps;     /* below which no cut goes, while what was proven has not been disproven */
 	double returning_pps; /* up to there it comes back slowly, after a fault; 0: it does not */

@@ -39,7 +39,7 @@
 #define LEVEL_NOISE       0.5
 #define LEVEL_STILL       0.15 /* where it is a few who feel it, it need not be exact */
 #define LEVEL_FOLLOWS     0.1  /* within the noise: a step's part of the way */
-#define LEVEL_FOLLOWS_FEW 0.02
+#define LEVEL_FOLLOWS_FEW 0.01
 #define LEVEL_SETTLES_S   3.0 /* a level goes down at once when it is new; then by steps */
 #define LEVEL_FALLS       0.97
 #define LEVEL_RISES       1.1  /* a step, where more is wanted */
@@ -248,7 +248,7 @@ static void level_follow(struct controller *controller, double wanted, double hi
 		return;
 	if (wanted < level * (1 - LEVEL_NOISE))
 		controller->level_pps = settles ? wanted : fmax(wanted, level * LEVEL_FALLS);
-	else if (wanted < level * (1 + LEVEL_NOISE))
+	else if (still || wanted < level * (1 + LEVEL_NOISE))
 		controller->level_pps = level + (still ? LEVEL_FOLLOWS_FEW : LEVEL_FOLLOWS) * (wanted - level);
 	else
 		controller->level_pps = fmin(level * LEVEL_RISES, wanted);

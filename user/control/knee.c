@@ -18,6 +18,7 @@
 
 /* The knee. */
 #define KNEE_SEEN     6 /* figures that any strain gives; beyond those, only one with a backlog */
+#define KNEE_BEGINS   3 /* figures, until when a surge is one wherever it strains: how much it is, is known later */
 #define KNEE_LEARNS   0.1
 #define KNEE_MOST     2.0  /* times what is proven */
 #define KNEE_MOVES    0.03 /* seconds a second: a queue that grows or shrinks so */
@@ -142,7 +143,8 @@ static double knee_rise(const struct capacity *capacity, struct knee *knee, cons
 double capacity_law_knee(struct capacity *capacity, const struct capacity_view *view)
 {
 	struct knee *knee = (struct knee *)capacity->memory;
-	bool alarmed = view->severe || (view->unproven && view->strain > 1 && knee->pps <= 0),
+	bool begins = view->surge && knee->seen < KNEE_BEGINS;
+	bool alarmed = view->severe || (view->strain > 1 && (begins || (view->unproven && knee->pps <= 0))),
 	     draining = alarmed || (knee->draining > 0 && view->strain > 1);
 	bool stands = view->strain > KNEE_STANDS || view->done_pps > knee->pps;
 	knee_follow(knee, view);
@@ -159,14 +161,18 @@ double capacity_law_knee(struct capacity *capacity, const struct capacity_view *
 	if (new) /* a knee that is met again is trusted longer */
 		knee->trust_s = fmax(fmin(2 * knee->trust_s, TRUSTED_MOST), TRUSTED_S);
 	knee->draining = draining;
+	if (knee->seen >= KNEE_SEEN)
+		capacity->knee_pps = knee->pps;
 	if (view->few)
 		still_step(&knee->still, view, &knee->pps, new, capacity->strained_s);
 	else
 		knee->still.pps = 0;
 	capacity->settled_pps = view->few ? knee->still.pps : KNEE_SHARE * knee->pps;
-	if (draining) {
+	if (draining)
 		knee->slow_s = view->response_s;
-		return knee_drain(capacity, knee, view);
+	if (draining) {
+		double drained = knee_drain(capacity, knee, view);
+		return view->few ? fmin(drained, knee->still.pps) : drained;
 	}
 	if (view->few)
 		return knee->still.pps;
