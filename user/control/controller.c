@@ -26,9 +26,9 @@
 #define TENURED_FIT    1.2 /* times the capacity: so many tenured are left to the packet path's ranks */
 #define TENURED_MARGIN 2.0 /* above the heaviest tenured demand: it was measured, and varies */
 #define TENURED_LOSS                                                                                    \
-	0.6 /* of what the tenured ask for: where fair shares for all take more, newcomers are too many \
+	0.7 /* of what the tenured ask for: where fair shares for all take more, newcomers are too many \
 	     */
-#define TENURED_REGAINS   0.5 /* and are so until it is less than that */
+#define TENURED_REGAINS   0.6 /* and are so until it is less than that */
 #define FEW_SHARE         0.2 /* of the users are few, */
 #define MANY_S            3.0 /* without that, and they are many */
 #define NAMELESS_S        0.3 /* who has no name may be given one, by the next pass */
@@ -188,7 +188,7 @@ static double loss_of(const struct demand *users, size_t count, double level)
 
 /* The level that the demands call for. The rest, users too small or too short-lived to be known, hits no level: it is
  * served in proportion, as the capacity step of the packet path does it. A crowd shares equally with the tenured. But
- * where newcomers are so many that fair shares would leave the tenured two fifths, or nobody knows them, it is the
+ * where newcomers are so many that fair shares would leave the tenured less than a third, or nobody knows them, it is the
  * newcomers' part that is cut, by the packet path's ranks; of those no level is needed below what the tenured ask for.
  */
 static double level_wanted(struct controller *controller, struct demand *users, size_t count, double rest,
