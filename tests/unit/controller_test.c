@@ -13,12 +13,13 @@
 #include "control/controller.h"
 
 #define TICK_S 0.1
+#define USERS  20
 
 struct trial {
 	struct controller controller;
 	struct controller_bounds bounds;
 	struct controller_signals signals;
-	struct demand users[4];
+	struct demand users[USERS];
 	size_t count;
 	struct controller_decision decision;
 	char why[CONTROLLER_WHY_MAX];
@@ -400,6 +401,55 @@ static void test_f24_absurd(void **state)
 	assert_true(trial.decision.capacity_pps > 1000);
 }
 
+static void crowd(struct trial *trial, double rate)
+{
+	for (size_t i = 2; i < USERS; i++)
+		trial->users[i] = (struct demand){.rate = rate, .weight = 1};
+	trial->count = USERS;
+}
+
+/* Who asks for too much is told: it decides what becomes of it. */
+static void test_excess_by(void **state)
+{
+	struct trial calmly = calm(), trial;
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++)
+		calmly.users[i].tenured = true;
+	steps(&calmly, 60);
+	assert_string_equal(calmly.decision.excess_by, "none");
+
+	trial = calmly;
+	flood(&trial);
+	crowd(&trial, 4); /* others ask for little, and one for all the rest */
+	trial.users[2].rate = 4000;
+	steps(&trial, 1);
+	assert_string_equal(trial.decision.excess_by, "few");
+	assert_non_null(strstr(trial.why, "a few ask for too much"));
+
+	trial = calmly;
+	flood(&trial);
+	trial.count = 2; /* nobody who is known asks for more than always */
+	steps(&trial, 1);
+	assert_string_equal(trial.decision.excess_by, "nameless");
+	assert_non_null(strstr(trial.why, "who do not stay"));
+
+	trial = calmly;
+	flood(&trial);
+	crowd(&trial, 4000. / (USERS - 2));
+	steps(&trial, 1);
+	assert_string_equal(trial.decision.excess_by, "newcomers");
+	assert_non_null(strstr(trial.why, "the tenured are guarded"));
+
+	trial = calmly;
+	trial.users[0].tenured = trial.users[1].tenured = false;
+	flood(&trial);
+	crowd(&trial, 4000. / (USERS - 2));
+	steps(&trial, 1);
+	assert_string_equal(trial.decision.excess_by, "crowd");
+	assert_null(strstr(trial.why, "few"));
+}
+
 static void test_minimum_above_maximum(void **state)
 {
 	struct trial trial = calm();
@@ -440,7 +490,7 @@ int main(void)
 		cmocka_unit_test(test_f24_frozen),    cmocka_unit_test(test_f24_zero_and_missing),
 		cmocka_unit_test(test_no_target_yet), cmocka_unit_test(test_host),
 		cmocka_unit_test(test_f24_absurd),    cmocka_unit_test(test_minimum_above_maximum),
-		cmocka_unit_test(test_tenured),
+		cmocka_unit_test(test_excess_by),     cmocka_unit_test(test_tenured),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

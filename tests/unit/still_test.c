@@ -27,7 +27,7 @@ static struct capacity_view seen(const struct still *still, double tail)
 
 static void steps(struct still *still, double *knee_pps, double seconds, double tail)
 {
-	for (double passed = 0; passed < seconds; passed += TICK_S) {
+	for (int left = (int)(seconds / TICK_S + 0.5); left > 0; left--) {
 		struct capacity_view view = seen(still, tail);
 		still_step(still, &view, knee_pps, false, 0);
 	}

@@ -460,6 +460,7 @@ void capacity_step(struct capacity *capacity, const struct capacity_limits *limi
 	view.lossy = view.loss > LOSS_MUCH;
 	view.severe = view.strain > SEVERE || view.lossy;
 	view.few = capacity->few;
+	view.guarded = capacity->guarded;
 	view.known = capacity->pps < KNOWN_WELL * view.proven_pps;
 	view.surge = is_surge(&view);
 	view.ordinary = !view.surge && capacity->returning_pps <= 0;

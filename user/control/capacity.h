@@ -47,7 +47,8 @@ struct capacity_view {
 	double unanswered; /* the share of requests that stayed without a reply, from before the last cut or not */
 	double calm_s;     /* how long nothing has been wrong */
 	double strain;     /* response_s to target_s; 0: not known */
-	bool few;          /* who asks for too much */
+	bool few;          /* who asks for too much, */
+	bool guarded;      /* or newcomers, from whom the tenured are guarded */
 	bool lossy;        /* the loss is more than chance */
 	bool severe;       /* lossy, or strained so that a queue must stand */
 	bool unproven;     /* more is let in than ever went well: any strain is one */

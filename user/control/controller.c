@@ -35,7 +35,7 @@
 #define FEW_EXCESS        0.5 /* where so much of the capacity is what they ask for above the level */
 #define LEVEL_HOLD_S      6.0 /* a level outlasts so long a pause of what made it necessary */
 #define LEVEL_EASES_S     1.0 /* within that time it comes to be felt by nobody, */
-#define EASED_MARGIN      1.5 /* as far above what the heaviest asks for */
+#define EASED_MARGIN      1.2 /* as far above what the heaviest asks for */
 #define LEVEL_NOISE       0.5
 #define LEVEL_STILL       0.15 /* where it is a few who feel it, it need not be exact */
 #define LEVEL_FOLLOWS     0.1  /* within the noise: a step's part of the way */
@@ -188,8 +188,9 @@ static double loss_of(const struct demand *users, size_t count, double level)
 
 /* The level that the demands call for. The rest, users too small or too short-lived to be known, hits no level: it is
  * served in proportion, as the capacity step of the packet path does it. A crowd shares equally with the tenured. But
- * where newcomers are so many that fair shares would leave the tenured less than a third, or nobody knows them, it is the
- * newcomers' part that is cut, by the packet path's ranks; of those no level is needed below what the tenured ask for.
+ * where newcomers are so many that fair shares would leave the tenured less than a third, or nobody knows them, it is
+ * the newcomers' part that is cut, by the packet path's ranks; of those no level is needed below what the tenured ask
+ * for.
  */
 static double level_wanted(struct controller *controller, struct demand *users, size_t count, double rest,
                            double capacity, bool *fair)
@@ -207,7 +208,7 @@ static double level_wanted(struct controller *controller, struct demand *users, 
 	double known = fmax(capacity, controller->capacity.proven_pps); /* what it can do, on a better day than this */
 	double lost = loss_of(users, tenured, level_find(users, count, rest * capacity / total, known));
 	bool guards = level < highest && !(*fair && lost < bearable);
-	if (guards && !controller->capacity.guarded)
+	if (guards && !controller->capacity.guarded && !controller->capacity.few)
 		controller->level_pps = INFINITY; /* whatever it was, it was the crowd's */
 	controller->capacity.guarded = guards;
 	if (!guards)
@@ -359,6 +360,15 @@ static void words_cause(const struct controller_decision *decision, char *out, s
 		         decision->value > decision->target ? "is above" : "is within", target);
 }
 
+static const char *words_excess(const struct controller_decision *decision)
+{
+	if (strcmp(decision->excess_by, "few") == 0)
+		return ", a few ask for too much";
+	if (strcmp(decision->excess_by, "nameless") == 0)
+		return ", too much is asked for by users who do not stay";
+	return strcmp(decision->excess_by, "newcomers") == 0 ? ", the tenured are guarded from newcomers" : "";
+}
+
 void controller_why(const struct controller_decision *decision, char *out, size_t size)
 {
 	char cause[112], capacity[UNITS_TEXT_MAX], level[UNITS_TEXT_MAX];
@@ -380,7 +390,8 @@ void controller_why(const struct controller_decision *decision, char *out, size_
 		return;
 	}
 	words_cause(decision, cause, sizeof(cause));
-	snprintf(out, size, "%s: capacity %s, level %s, %zu above it", cause, capacity, level, decision->users_above);
+	snprintf(out, size, "%s: capacity %s, level %s, %zu above it%s", cause, capacity, level, decision->users_above,
+	         words_excess(decision));
 }
 
 /* The step ------------------------------------------------------------------------------------------------------- */
@@ -406,6 +417,13 @@ static double capacity_in_force(const struct controller *controller, const struc
 	return fmin(controller->capacity.pps * controller->margin, limits->maximum_pps);
 }
 
+static const char *excess_of_whom(const struct controller *controller)
+{
+	if (controller->capacity.few)
+		return controller->nameless ? "nameless" : "few";
+	return controller->capacity.guarded ? "newcomers" : "crowd";
+}
+
 /* What is told of a capacity and a level, where they are felt: nobody wants an event for a bound that is far away. */
 static void tell(struct controller *controller, double offered_pps, bool strained, struct controller_decision *out)
 {
@@ -413,6 +431,7 @@ static void tell(struct controller *controller, double offered_pps, bool straine
 	double capacity = felt || isfinite(controller->level_pps) ? controller->capacity.pps : INFINITY;
 
 	out->overloaded = felt || strained || isfinite(controller->level_pps) || controller->faulty;
+	out->excess_by = felt || isfinite(controller->level_pps) ? excess_of_whom(controller) : "none";
 	out->capacity_moved = worth_telling(controller->told_capacity, capacity);
 	out->level_moved = worth_telling(controller->told_level, controller->level_pps);
 	if (out->capacity_moved)
@@ -470,6 +489,7 @@ void controller_step(struct controller *controller, const struct controller_boun
 		.level_before = fmin(controller->level_pps, maximum),
 		.faulty = controller->faulty,
 		.signal = "none",
+		.excess_by = "none",
 		.value = NAN,
 		.target = NAN,
 		.best_response_s = NAN,

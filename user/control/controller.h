@@ -60,6 +60,9 @@ struct controller_decision {
 	bool excused;       /* the response is beyond its target, but shedding was seen not to help */
 	bool overloaded;    /* a level or capacity is felt, or was of late: pass over the table of users often */
 	size_t users_above; /* that ask for more than their weight * level */
+	/* Who asks for too much: "few" users, "nameless" (forged, say: none stays long enough to be known),
+	 * "newcomers" from whom the tenured are guarded, a "crowd" that shares equally, or "none". */
+	const char *excess_by;
 	/* What decided: "response" (seconds), "overflows" (a share of the packets), "replies" (seconds without any),
 	 * "host" (a share), "rate" (packets a second), "stale" (seconds) or "none"; and what it was held against. */
 	const char *signal;

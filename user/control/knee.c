@@ -28,6 +28,7 @@
 #define KNEE_STILL_S  1.0 /* and longer, that it is another one */
 #define KNEE_BUSY     0.97 /* of it, while there is any strain */
 #define KNEE_SHARE    0.96
+#define KNEE_GUARDED  0.9
 #define KNEE_STEADY   0.4 /* shedding below that, where no backlog changes, is for nothing */
 #define KNEE_EASED    0.8
 #define KNEE_NEAR     0.95
@@ -39,18 +40,21 @@
 #define TRUSTED_KNOWN 10.0 /* so much shorter below what is proven: a knee that was learnt in a jam may be wrong */
 
 /* Settled. */
-#define SETTLES      0.65 /* of the target, on average */
-#define ERROR_UP     0.5
-#define ERROR_DOWN   4.0
-#define GAIN         0.1  /* of the error, a second */
-#define USED         0.85 /* of the capacity must be used before more is tried */
-#define USED_KNOWN   0.6  /* will do well below what is proven */
-#define FAR_BELOW    0.4  /* of the target: there it rises faster */
-#define HASTE_S      3.0  /* of calm double the speed at which it rises */
-#define HASTE_FAR_S  1.0
-#define RISE_KNOWN   1.1 /* a step, to what went well before */
-#define RISE_MOST    1.25
-#define START        0.7 /* a second, while no queue was ever seen and none is near */
+#define SETTLES     0.65 /* of the target, on average */
+#define ERROR_UP    0.5
+#define ERROR_DOWN  4.0
+#define GAIN        0.1  /* of the error, a second */
+#define USED        0.85 /* of the capacity must be used before more is tried */
+#define USED_KNOWN  0.6  /* will do well below what is proven */
+#define FAR_BELOW   0.4  /* of the target: there it rises faster */
+#define HASTE_S     3.0  /* of calm double the speed at which it rises */
+#define HASTE_FAR_S 1.0
+#define RISE_KNOWN  1.1 /* a step, to what went well before */
+#define RISE_MOST   1.25
+#define START       0.7 /* a second, while no queue was ever seen and none is near */
+#define START_GUARDED \
+	0.35 /* where newcomers are held back, the tenured's response counts more than how many of them are served */
+#define RISE_GUARDED 0.03
 #define RISE_BEYOND  0.1 /* a second, where a knee may be near: the queue that is made until it is seen is short; */
 #define FLAT         1.5 /* best responses: no queue at all, so that a knee which is believed to be near is not; */
 #define FLAT_S       1.0
@@ -118,11 +122,16 @@ static double knee_drain(struct capacity *capacity, const struct knee *knee, con
 	return fmin(capacity->pps, knee_draining(knee, view));
 }
 
+static double share_of(const struct capacity_view *view)
+{
+	return view->guarded ? KNEE_GUARDED : KNEE_SHARE;
+}
+
 /* Up: the longer nothing was wrong, the faster; near the knee only once it has been let be for long enough. */
 static double knee_rise(const struct capacity *capacity, struct knee *knee, const struct capacity_view *view,
                         double error)
 {
-	if (view->calm_s > FLAT_S && knee->slow_s < FLAT * view->best_s)
+	if (view->calm_s > FLAT_S && knee->slow_s < FLAT * view->best_s && (view->known || !view->guarded))
 		knee->pps = 0;
 	bool near = capacity->pps > KNEE_NEAR * knee->pps, far = knee->slow_s < FAR_BELOW * view->target_s;
 	double calm_s = near ? fmax(view->calm_s - knee->trust_s, 0) : view->calm_s;
@@ -130,13 +139,15 @@ static double knee_rise(const struct capacity *capacity, struct knee *knee, cons
 
 	if (view->used_pps < (view->known ? USED_KNOWN : USED) * capacity->pps)
 		return capacity->pps;
-	if (far && capacity->pps < KNEE_SHARE * view->proven_pps &&
+	if (far && capacity->pps < share_of(view) * view->proven_pps &&
 	    (!trusted || view->calm_s > knee->trust_s / TRUSTED_KNOWN))
 		return capacity->pps * RISE_KNOWN;
 	if (far && knee->pps <= 0)
-		return capacity->pps * (1 + START * view->elapsed_s);
+		return capacity->pps * (1 + (view->guarded ? START_GUARDED : START) * view->elapsed_s);
 	double haste = trusted ? TRUSTED_HASTE : 1 + calm_s / (far ? HASTE_FAR_S : HASTE_S);
-	double most = knee->pps > 0 ? RISE_BEYOND : RISE_BEYOND + view->calm_s / RISE_HASTE_S;
+	double most = view->guarded   ? RISE_GUARDED
+	              : knee->pps > 0 ? RISE_BEYOND
+	                              : RISE_BEYOND + view->calm_s / RISE_HASTE_S;
 	return capacity->pps * (1 + fmin(error * haste * GAIN, most) * view->elapsed_s);
 }
 
@@ -167,7 +178,7 @@ double capacity_law_knee(struct capacity *capacity, const struct capacity_view *
 		still_step(&knee->still, view, &knee->pps, new, capacity->strained_s);
 	else
 		knee->still.pps = 0;
-	capacity->settled_pps = view->few ? knee->still.pps : KNEE_SHARE * knee->pps;
+	capacity->settled_pps = view->few ? knee->still.pps : share_of(view) * knee->pps;
 	if (draining)
 		knee->slow_s = view->response_s;
 	if (draining) {
@@ -178,8 +189,8 @@ double capacity_law_knee(struct capacity *capacity, const struct capacity_view *
 		return knee->still.pps;
 	if (view->strain > 1 && knee->pps > 0)
 		return fmin(capacity->pps, fmax(knee_draining(knee, view), KNEE_EASED * knee->pps));
-	if (capacity->pps < KNEE_SHARE * knee->pps)
-		return fmin(capacity->pps * RISE_MOST, KNEE_SHARE * knee->pps);
+	if (capacity->pps < share_of(view) * knee->pps)
+		return fmin(capacity->pps * RISE_MOST, share_of(view) * knee->pps);
 	double error = fmax(fmin(SETTLES - knee->slow_s / view->target_s, ERROR_UP), -ERROR_DOWN);
 	double wanted = error > 0 ? knee_rise(capacity, knee, view, error)
 	                          : capacity->pps * (1 + error * GAIN * view->elapsed_s);

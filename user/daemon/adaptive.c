@@ -226,10 +226,11 @@ static void tell(const struct adaptive *adaptive, const struct adapted *service,
 {
 	const struct controller_decision *last = &service->last;
 	char why[CONTROLLER_WHY_MAX];
-	json_t *figures = json_pack(
-		"{s:s,s:o,s:o,s:s,s:o,s:o,s:I}", "signal", last->signal, "value", number(last->value), "target",
-		number(last->target), "unit", service->bounds.bytes ? "bytes_per_second" : "packets_per_second",
-		"before", number(before), "after", number(after), "users_above", (json_int_t)last->users_above);
+	json_t *figures = json_pack("{s:s,s:o,s:o,s:s,s:o,s:o,s:I,s:s}", "signal", last->signal, "value",
+	                            number(last->value), "target", number(last->target), "unit",
+	                            service->bounds.bytes ? "bytes_per_second" : "packets_per_second", "before",
+	                            number(before), "after", number(after), "users_above",
+	                            (json_int_t)last->users_above, "excess_by", last->excess_by);
 
 	controller_why(last, why, sizeof(why));
 	events_tell(adaptive->daemon->events, event, service->name, NULL, figures, "%s", why);

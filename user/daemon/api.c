@@ -96,13 +96,14 @@ static void set_wishes(json_t *document, const struct daemon *daemon, unsigned n
 	                    service.bytes ? finite_number(service.capacity) : json_null());
 	json_object_set_new(
 		document, "adaptive",
-		on && last ? json_pack("{s:b,s:b,s:b,s:b,s:s,s:o,s:o,s:o,s:o,s:I,s:I,s:s}", "level_held",
+		on && last ? json_pack("{s:b,s:b,s:b,s:s,s:b,s:s,s:o,s:o,s:o,s:o,s:I,s:I,s:s}", "level_held",
 	                               service.level_held, "capacity_held", service.capacity_held, "overloaded",
-	                               last->overloaded, "fault", last->faulty, "signal", last->signal, "value",
-	                               finite_number(last->value), "target", finite_number(last->target),
-	                               "best_response_milliseconds", finite_number(last->best_response_s * 1e3),
-	                               "target_response_milliseconds", finite_number(last->target_response_s * 1e3),
-	                               "users_above", (json_int_t)last->users_above, "level_changes",
+	                               last->overloaded, "excess_by", last->excess_by, "fault", last->faulty, "signal",
+	                               last->signal, "value", finite_number(last->value), "target",
+	                               finite_number(last->target), "best_response_milliseconds",
+	                               finite_number(last->best_response_s * 1e3), "target_response_milliseconds",
+	                               finite_number(last->target_response_s * 1e3), "users_above",
+	                               (json_int_t)last->users_above, "level_changes",
 	                               (json_int_t)service.level_changes, "why", why)
 			   : json_null());
 }
