@@ -3,12 +3,14 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/times.h"
+#include "base/utf8.h"
 #include "daemon/adaptive.h"
 #include "daemon/daemon.h"
 #include "daemon/hotspots.h"
@@ -29,6 +31,17 @@ json_t *api_time(int64_t time_s)
 	char text[TIMES_TEXT_MAX];
 
 	times_format_utc(time_s, text);
+	return json_string(text);
+}
+
+/* A service's name: what lies in a pinned map may have been damaged, and JSON is UTF-8 or nothing. */
+static json_t *service_name(const struct daemon *daemon, unsigned number)
+{
+	const char *name = datapath_catalogue(daemon->datapath)->names[number];
+	char text[SERVICE_NAME_MAX];
+
+	snprintf(text, sizeof(text), "%.*s", SERVICE_NAME_MAX - 1, name);
+	utf8_mend(text);
 	return json_string(text);
 }
 
@@ -130,9 +143,8 @@ static json_t *service_document(struct daemon *daemon, unsigned number, struct e
 	if (observer_service(daemon->observer, number, &observed, err) < 0)
 		return NULL;
 	struct sums sums = sums_of(&observed.tallies);
-	json_t *document =
-		json_pack("{s:s,s:s,s:s}", "name", datapath_catalogue(daemon->datapath)->names[number], "class",
-	                  class_names[policy->class], "mode", mode_name(policy->flags & POLICY_OBSERVE));
+	json_t *document = json_pack("{s:o,s:s,s:s}", "name", service_name(daemon, number), "class",
+	                             class_names[policy->class], "mode", mode_name(policy->flags & POLICY_OBSERVE));
 	set_tally(document, "received", &sums.received);
 	set_tally(document, "passed", &sums.passed);
 	set_tally(document, "spilled", &sums.spilled);
@@ -357,12 +369,11 @@ static json_t *user_document(struct daemon *daemon, unsigned number, double leve
 	char text[API_USER_TEXT_MAX];
 
 	api_user_text(daemon, number, user, text);
-	return json_pack("{s:s,s:s,s:s,s:f,s:f,s:I,s:I,s:I,s:o,s:o}", "service",
-	                 datapath_catalogue(daemon->datapath)->names[number], "user", text, "kind",
-	                 kind_names[user->kind], "packets_per_second", user->packets_per_second, "bytes_per_second",
-	                 user->bytes_per_second, "passed_packets", (json_int_t)user->passed_packets, "spilled_packets",
-	                 (json_int_t)user->spilled_packets, "shadow_packets", (json_int_t)user->shadow_packets,
-	                 "limit_packets_per_second", pace_number(limit), "tenured",
+	return json_pack("{s:o,s:s,s:s,s:f,s:f,s:I,s:I,s:I,s:o,s:o}", "service", service_name(daemon, number), "user",
+	                 text, "kind", kind_names[user->kind], "packets_per_second", user->packets_per_second,
+	                 "bytes_per_second", user->bytes_per_second, "passed_packets", (json_int_t)user->passed_packets,
+	                 "spilled_packets", (json_int_t)user->spilled_packets, "shadow_packets",
+	                 (json_int_t)user->shadow_packets, "limit_packets_per_second", pace_number(limit), "tenured",
 	                 policy->flags & POLICY_CAPACITY ? json_boolean(user->tenured) : json_null());
 }
 
