@@ -202,7 +202,7 @@ rates_agree() {
 		    return len(os.listdir(f"/proc/{pid}/fd"))
 		def recording():  # the history is opened by another thread, when it comes to it
 		    files = f"/proc/{pid}/fd"
-		    return any("history.db-shm" in os.readlink(f"{files}/{file}") for file in os.listdir(files))
+		    return any("history.db-shm" in os.path.realpath(f"{files}/{file}") for file in os.listdir(files))
 		def ask():
 		    s = socket.create_connection(("127.0.0.1", 9469), timeout=120)
 		    s.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
