@@ -90,6 +90,12 @@ static double best_response(const struct capacity *capacity)
 	return isfinite(best) ? best : NAN;
 }
 
+/* Part of the way, by the logarithm. */
+static double moved(double before, double to, double weight)
+{
+	return before > 0 ? before * pow(to / before, weight) : to;
+}
+
 /* Answers count by their number: many make older ones forgotten at once, few hardly count. By their logarithm, since a
  * queue is a hundred times as long as none, and is not to be remembered a hundred times as long. */
 static void learn_response(struct capacity *capacity, const struct capacity_sample *sample)
@@ -101,15 +107,10 @@ static void learn_response(struct capacity *capacity, const struct capacity_samp
 	double before = known_or(capacity->response_s, sample->response_s);
 	double steady = known_or(capacity->steady_s, sample->response_s);
 	double weight = n / (n + fmin(capacity->samples, SAMPLES_ENOUGH));
-	capacity->response_s = before * pow(sample->response_s / before, weight);
+	capacity->response_s = moved(before, sample->response_s, weight);
 	weight = n / (n + fmin(capacity->samples, SAMPLES_STEADY));
-	capacity->steady_s = steady * pow(sample->response_s / steady, weight);
+	capacity->steady_s = moved(steady, sample->response_s, weight);
 	capacity->samples = fmin(capacity->samples + n, SAMPLES_STEADY);
-}
-
-static double moved(double before, double to, double weight)
-{
-	return before > 0 ? before * pow(to / before, weight) : to;
 }
 
 /* What the slowest of a hundred wait for, and what it is while all is well. */
@@ -418,11 +419,9 @@ static const char *signal_of(const struct capacity_view *view, bool host)
 	return view->response_s > 0 ? "response" : "none";
 }
 
-void capacity_step(struct capacity *capacity, const struct capacity_limits *limits,
-                   const struct capacity_sample *sample, struct capacity_verdict *out)
+/* What is counted of every interval. Returns what got done in it, in packets that the service had to bear. */
+static double learn_interval(struct capacity *capacity, const struct capacity_sample *sample)
 {
-	double before = capacity->pps;
-
 	learn_response(capacity, sample);
 	learn_tail(capacity, sample);
 	capacity->borne = borne_of(capacity, sample, capacity->strained_s <= 0);
@@ -431,7 +430,13 @@ void capacity_step(struct capacity *capacity, const struct capacity_limits *limi
 	capacity->used_pps = capacity->admitted / moment_of(sample->elapsed_s);
 	bool unused = sample->offered_pps > capacity->pps && capacity->used_pps < USED_MUCH * capacity->pps;
 	capacity->unused_s = unused ? capacity->unused_s + sample->elapsed_s : 0;
-	double best_s = best_response(capacity), target_s = target_of(capacity, limits, best_s);
+	return done;
+}
+
+/* The interval as a law sees it, but for `calm_s`. `*host`: it is the host's pressure that speaks. */
+static struct capacity_view view_of(const struct capacity *capacity, const struct capacity_sample *sample, double done,
+                                    double best_s, double target_s, bool *host)
+{
 	struct capacity_view view = {
 		.elapsed_s = sample->elapsed_s,
 		.offered_pps = known_or(sample->offered_pps, 0),
@@ -452,8 +457,8 @@ void capacity_step(struct capacity *capacity, const struct capacity_limits *limi
 	bool answers = view.response_s > 0;
 	/* Of a service that is asked nothing, or whose answers are still on their way, a busy host says nothing. */
 	bool mute = !answers && !(sample->requests > 0) && sample->admitted_pps > 0;
-	bool host = mute && sample->host_pressure - PRESSURE_MUCH > view.loss;
-	if (host)
+	*host = mute && sample->host_pressure - PRESSURE_MUCH > view.loss;
+	if (*host)
 		view.loss = sample->host_pressure - PRESSURE_MUCH;
 	view.done_pps = answers ? done / sample->elapsed_s : view.admitted_pps * (1 - view.loss);
 	view.strain = known_or(view.response_s / view.target_s, 0);
@@ -465,7 +470,19 @@ void capacity_step(struct capacity *capacity, const struct capacity_limits *limi
 	view.surge = is_surge(&view);
 	view.ordinary = !view.surge && capacity->returning_pps <= 0;
 	view.unproven = view.proven_pps > 0 && view.admitted_pps > UNPROVEN * fmax(view.proven_pps, PROVEN_LEAST);
-	bool strained = view.strain > 1 || view.lossy;
+	return view;
+}
+
+void capacity_step(struct capacity *capacity, const struct capacity_limits *limits,
+                   const struct capacity_sample *sample, struct capacity_verdict *out)
+{
+	double before = capacity->pps;
+	bool host;
+
+	double done = learn_interval(capacity, sample);
+	double best_s = best_response(capacity), target_s = target_of(capacity, limits, best_s);
+	struct capacity_view view = view_of(capacity, sample, done, best_s, target_s, &host);
+	bool strained = view.strain > 1 || view.lossy, answers = view.response_s > 0;
 
 	learn_best(capacity, sample->elapsed_s);
 	learn_proven(capacity, sample, !strained && (answers || sample->overflows >= 0));

@@ -22,9 +22,10 @@ void still_step(struct still *still, const struct capacity_view *view, double *k
 	bool strained = view->strain > 1, stays = strained_s > EASES_S, fine = !strained && view->tail < TAIL_MUCH;
 	bool good = fine && view->tail < TAIL_LITTLE && view->used_pps > USED * still->pps;
 	double ordinary = ORDINARY * view->ordinary_pps, most = *knee_pps > 0 ? MOST * *knee_pps : INFINITY;
+	double known = *knee_pps > 0 ? *knee_pps : view->proven_pps > 0 ? view->proven_pps : view->used_pps;
 
 	if (!(still->pps > 0))
-		still->pps = BEGINS * (*knee_pps > 0 ? *knee_pps : view->proven_pps);
+		still->pps = BEGINS * known;
 	else if (alarmed)
 		still->pps *= CUT;
 	else if (strained ? stays : !fine)
