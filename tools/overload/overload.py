@@ -237,7 +237,7 @@ def parse():
     parser.add_argument("--columns", default="nothing,nftables,spillway")
     parser.add_argument("--cases", help="names, with commas: " + ", ".join(case.name for case in cases.CASES))
     parser.add_argument("--no-daemon", action="store_true", help="leave out what the daemon costs with a full table")
-    parser.add_argument("--level-minimum", type=int, default=10)
+    parser.add_argument("--level-minimum", type=int, default=1)
     parser.add_argument("--level-maximum", type=int, default=100000)
     parser.add_argument("--target", type=int, default=20, help="milliseconds: what Spillway is told half of the responses may take (20)")
     parser.add_argument("--json", default=f"{lab.BUILD}/overload.json")
