@@ -21,8 +21,9 @@
 
 /* A service's capacity as one packet meets it. */
 struct capacity {
-	__u64 cost_ns; /* of this packet */
-	__u64 step_ns; /* what each rank may run further ahead than the one below it; 0: there is no capacity */
+	__u64 cost_ns;  /* of this packet */
+	__u64 step_ns;  /* what each rank may run further ahead than the one below it; 0: there is no capacity */
+	__u64 burst_ns; /* what all of them may */
 };
 
 /* What a level's word says while somebody stands by it; else what is configured. */
@@ -33,24 +34,28 @@ static __always_inline __u64 level_increment(__u64 word, __u32 relax_after, __u6
 	return increment && age <= relax_after ? increment : configured;
 }
 
-/* The capacity of the policy's service. Its word lies beside the time that is charged: it costs no cache line more. */
+/* The capacity of the policy's service. Its words lie beside the time that is charged: they cost no cache line more. */
 static __always_inline struct capacity capacity_now(const struct capacity_state *state, const struct policy *policy,
                                                     __u32 relax_after, __u32 bytes, __u64 now)
 {
-	__u64 increment = policy->capacity_increment;
+	__u64 increment = policy->capacity_increment, burst_ns = 0;
 
-	if (FEATURE(FEATURE_LEVELS) && policy->flags & POLICY_MOVES)
+	if (FEATURE(FEATURE_LEVELS) && policy->flags & POLICY_MOVES) {
 		increment = level_increment(*(const volatile __u64 *)&state->word, relax_after, increment, now);
+		burst_ns = *(const volatile __u64 *)&state->burst_ns;
+	}
 	if (!increment)
 		return (struct capacity){0};
 	if (FEATURE(FEATURE_LEVELS) && policy->flags & POLICY_BYTES)
 		return (struct capacity){
 			.cost_ns = bytes * increment >> BYTE_SHIFT,
 			.step_ns = policy->capacity_tick_ns + (CAPACITY_STEP_BYTES * increment >> BYTE_SHIFT),
+			.burst_ns = burst_ns,
 		};
 	return (struct capacity){
 		.cost_ns = increment,
 		.step_ns = policy->capacity_tick_ns + CAPACITY_STEP_PACKETS * increment,
+		.burst_ns = burst_ns,
 	};
 }
 
@@ -59,7 +64,7 @@ static __always_inline struct capacity capacity_now(const struct capacity_state 
 static __always_inline __u64 capacity_ahead(__u64 tat_ns, const struct capacity *capacity, __u64 now)
 {
 	__s64 ahead = tat_ns - now;
-	__s64 furthest = RANKS * capacity->step_ns + capacity->cost_ns + CLOCK_APART_NS;
+	__s64 furthest = RANKS * capacity->step_ns + capacity->burst_ns + capacity->cost_ns + CLOCK_APART_NS;
 
 	return ahead > 0 && ahead <= furthest ? ahead : 0;
 }
@@ -70,7 +75,17 @@ static __always_inline bool capacity_over(const struct capacity_state *state, co
 {
 	__u64 tat_ns = *(const volatile __u64 *)&state->tat_ns;
 
-	return capacity_ahead(tat_ns, capacity, now) > (rank + 1) * capacity->step_ns;
+	return capacity_ahead(tat_ns, capacity, now) > (rank + 1) * capacity->step_ns + capacity->burst_ns;
+}
+
+/* Whether a newcomer without room is to be known all the same: one a jiffy. Else, where all are newcomers, nobody could
+ * tell a crowd that asks again and again from forged sources. Two CPUs may name one each. */
+static __always_inline bool capacity_names(struct capacity_state *state, __u64 now)
+{
+	if (*(const volatile __u64 *)&state->named_ns == now)
+		return false;
+	*(volatile __u64 *)&state->named_ns = now;
+	return true;
 }
 
 /* Charges a packet that is admitted. */

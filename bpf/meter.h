@@ -182,16 +182,17 @@ static __always_inline bool state_swap(__u64 *state, __u64 seen, __u64 next)
 	return __sync_val_compare_and_swap(state, seen, next) == seen;
 }
 
-/* Makes a cell the user's, charged with its first packet. False where somebody else was faster. A packet of the cell's
- * old user that is charged on another CPU at this very moment is forgotten: one, and by a user that was idle. */
-static __always_inline bool cell_claim(struct meter_set *set, __u64 cell, __u32 tag, __u64 now, __u64 increment_ns,
+/* Makes a cell the user's, charged with its first packet, or with none. False where somebody else was faster. A packet
+ * of the cell's old user that is charged on another CPU at this very moment is forgotten: one, and by a user that was
+ * idle. */
+static __always_inline bool cell_claim(struct meter_set *set, __u64 cell, __u32 tag, __u64 tat_ns, __u64 packets,
                                        __u32 bytes)
 {
 	__u32 before = set->tags[cell];
 
 	if (__sync_val_compare_and_swap(&set->tags[cell], before, tag) != before)
 		return false;
-	*(volatile __u64 *)&set->states[cell] = state_of(now + increment_ns) | 1;
+	*(volatile __u64 *)&set->states[cell] = state_of(tat_ns) | packets;
 	set->bytes[cell] = bytes;
 	return true;
 }
@@ -227,7 +228,7 @@ __noinline int meter_seat(struct meter_set *set, __u32 tag, __u64 now, __u64 inc
 	if (cell >= SET_CELLS)
 		return false;
 	BOUND_CELL(cell);
-	return cell_claim(set, cell, tag, now, increment_ns, bytes);
+	return cell_claim(set, cell, tag, now + increment_ns, 1, bytes);
 }
 
 /* What the meter needs to know of a packet off the fast path; gathered only for that. */
@@ -382,7 +383,7 @@ static __always_inline void cell_count_over(struct meter_set *set, __u64 cell, c
 
 	struct user_detail *user = &details->users[cell];
 	__u64 state = *(volatile __u64 *)&set->states[cell];
-	bool first = (state & STATE_PACKETS_MASK) == 1 && state_swap(&set->states[cell], state, state + 2);
+	bool first = (state & STATE_PACKETS_MASK) <= 1 && state_swap(&set->states[cell], state, state + 2);
 	if (first || user->tag != metered->tag)
 		user_introduce(user, policy, metered);
 	if (first)
@@ -532,6 +533,20 @@ static __always_inline int overflow_judge(const struct metered *metered)
 	return state_charge(&overflow->state, &nobody, 0, metered, &next);
 }
 
+/* Gives a newcomer for whom the capacity has no room a cell that owes nothing, where the set has one. It is judged by
+ * that. */
+static __always_inline int newcomer_name(struct meter_set *set, struct set_gauges *gauges,
+                                         const struct metered *metered)
+{
+	__u64 cell = cell_victim(set, gauges, metered->now_ns);
+
+	if (cell >= SET_CELLS)
+		return OUTCOME_SPILLED + REASON_CAPACITY;
+	if (cell_claim(set, cell, metered->tag, metered->now_ns, 0, 0) && FEATURE(FEATURE_GAUGES) && gauges)
+		gauges->bytes_tat_ns[cell] = gauges->connections_tat_ns[cell] = metered->now_ns;
+	return JUDGED_LOST;
+}
+
 /* Judges a user that has no cell yet: it gets one where the capacity has room for it, and the set. */
 static __always_inline int newcomer_judge(struct meter_set *set, const struct policy *policy,
                                           const struct metered *metered)
@@ -541,13 +556,16 @@ static __always_inline int newcomer_judge(struct meter_set *set, const struct po
 	__u32 index = metered->set_index;
 	int judged = OUTCOME_PASSED;
 
-	if (capacity && capacity_over(capacity, &metered->capacity, metered->rank, metered->now_ns))
+	bool over = capacity && capacity_over(capacity, &metered->capacity, metered->rank, metered->now_ns);
+	if (over && !capacity_names(capacity, metered->now_ns))
 		return OUTCOME_SPILLED + REASON_CAPACITY;
 	if (FEATURE(FEATURE_GAUGES))
 		gauges = bpf_map_lookup_elem(&meter_gauges, &index);
+	if (over)
+		return newcomer_name(set, gauges, metered);
 	__u64 cell = cell_victim(set, gauges, metered->now_ns);
 	if (cell < SET_CELLS &&
-	    !cell_claim(set, cell, metered->tag, metered->now_ns, metered->increment_ns, metered->bytes))
+	    !cell_claim(set, cell, metered->tag, metered->now_ns + metered->increment_ns, 1, metered->bytes))
 		return JUDGED_LOST;
 	if (cell >= SET_CELLS)
 		judged = overflow_judge(metered);

@@ -363,7 +363,7 @@ static void capacity_set(const char *service, double per_second)
 {
 	struct error err;
 
-	assert_int_equal(datapath_set_capacity(world.datapath, service_number(service), per_second, &err), 0);
+	assert_int_equal(datapath_set_capacity(world.datapath, service_number(service), per_second, 0, &err), 0);
 }
 
 /* As if the controller had last stood by the capacity longer ago than the relax time. */
@@ -390,9 +390,9 @@ static void test_a_capacity_moves_and_relaxes(void **state)
 	/* None was set: there is none, or the configured one. */
 	assert_admits(&open, 20000, 0);
 	assert_admits(&bounded, 2000, 100);
-	/* Six steps of a newcomer's datagram lie ahead of a capacity that was just set. */
+	/* Two steps of a newcomer's datagram lie ahead of a capacity that was just set: it is no class above others. */
 	capacity_set("open", 500);
-	assert_admits(&open, 500, 6 * CAPACITY_STEP_PACKETS + 500 * 0.06);
+	assert_admits(&open, 500, 2 * CAPACITY_STEP_PACKETS + 500 * 0.02 + 5);
 	assert_admits(&open, 500, 25);
 	assert_true(spilled("open", REASON_CAPACITY) > (world_emulated() ? 3000 : 30000));
 	/* A higher one counts at once, whatever was charged at the lower. */
@@ -430,6 +430,50 @@ static void test_a_rising_capacity_is_no_burst(void **state)
 	double allowed = per_second * (double)(clock_now() - began_ns) / (double)NS_PER_SECOND;
 	/* A step is a little shorter at a higher capacity, and what is due in it with it: that is no room. */
 	assert_in_range(passed("open") - before, 0, (__u64)allowed + CAPACITY_STEP_PACKETS);
+}
+
+/* What may come at once beside that. */
+static void test_a_capacity_has_a_burst(void **state)
+{
+	struct shot shot;
+	struct error err;
+	(void)state;
+
+	configure_anew();
+	configure("  - {name: open, protocol: udp, ports: [1], adaptive: {minimum: 1, maximum: 1M}}\n");
+	begin();
+	shot_load(&shot, "4 udp:1", 1);
+	assert_int_equal(datapath_set_capacity(world.datapath, service_number("open"), 100, 200, &err), 0);
+	shot_send(&shot, NEWCOMER, 0, 1000);
+	assert_in_range(passed("open"), 200, 200 + 2 * CAPACITY_STEP_PACKETS + 25);
+}
+
+/* Who finds no room is known all the same, one a jiffy: with what it was spilled, and nothing that passed. */
+static void test_newcomers_without_room_are_named(void **state)
+{
+	struct shot shot;
+	(void)state;
+
+	configure_anew();
+	configure("  - {name: open, protocol: udp, ports: [1], adaptive: {minimum: 1, maximum: 1M}}\n");
+	begin();
+	shot_load(&shot, "4 udp:1", 1);
+	capacity_set("open", 0.1);
+	shot_send(&shot, NEWCOMER, 0, 1000);
+	__u64 passed_before = passed("open");
+	usleep((unsigned)(2 * world.datapath->jiffy_ns / 1000));
+	shot_send(&shot, NEWCOMER, 1, 1);
+	struct seat seat = seat_find("open", NEWCOMER, 1);
+	assert_int_equal(seat.detail->spilled_packets, 1);
+	assert_int_equal((*seat_state(&seat) & STATE_PACKETS_MASK) + seat.detail->carried_packets, 0);
+	assert_int_equal(passed("open"), passed_before);
+	/* It is judged like anybody else from then on. */
+	shot_send(&shot, NEWCOMER, 1, 1);
+	assert_int_equal(seat.detail->spilled_packets, 2);
+	capacity_set("open", INFINITY);
+	shot_send(&shot, NEWCOMER, 1, 3);
+	assert_int_equal((*seat_state(&seat) & STATE_PACKETS_MASK) + seat.detail->carried_packets, 3);
+	assert_int_equal(seat.detail->spilled_packets, 2);
 }
 
 static void test_a_capacity_in_bytes(void **state)
@@ -759,6 +803,8 @@ int main(void)
 		cmocka_unit_test(test_capacity_is_filled_and_held),
 		cmocka_unit_test(test_a_capacity_moves_and_relaxes),
 		cmocka_unit_test(test_a_rising_capacity_is_no_burst),
+		cmocka_unit_test(test_a_capacity_has_a_burst),
+		cmocka_unit_test(test_newcomers_without_room_are_named),
 		cmocka_unit_test(test_a_capacity_in_bytes),
 		cmocka_unit_test(test_a_higher_rank_loses_nothing),
 		cmocka_unit_test(test_two_cpus_share_a_capacity),

@@ -97,6 +97,24 @@ static void test_calm(void **state)
 	assert_true(fabs(trial.decision.proven_pps - 1000) < 1);
 }
 
+/* What comes at once and goes well may come again, and half as much again; and steady traffic is no burst. */
+static void test_bursts(void **state)
+{
+	struct trial trial = calm();
+
+	(void)state;
+	steps(&trial, 60);
+	assert_true(trial.decision.capacity_burst < 1);
+	for (int i = 0; i < 600; i++) {
+		trial.signals.offered_pps = trial.signals.admitted_pps = i % 100 ? 50 : 6000;
+		step(&trial);
+	}
+	assert_true(trial.decision.capacity_burst > 1.5 * 6000 * TICK_S);
+	trial.signals.fresh = false; /* nor is it forgotten where nobody measures */
+	step(&trial);
+	assert_true(trial.decision.capacity_burst > 1.5 * 6000 * TICK_S);
+}
+
 static void test_flood(void **state)
 {
 	struct trial trial = calm();
@@ -482,15 +500,25 @@ static void test_tenured(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_calm),          cmocka_unit_test(test_flood),
-		cmocka_unit_test(test_release),       cmocka_unit_test(test_target),
-		cmocka_unit_test(test_overflows),     cmocka_unit_test(test_fault),
-		cmocka_unit_test(test_no_replies),    cmocka_unit_test(test_no_traffic),
-		cmocka_unit_test(test_f21_stale),     cmocka_unit_test(test_f24_clock),
-		cmocka_unit_test(test_f24_frozen),    cmocka_unit_test(test_f24_zero_and_missing),
-		cmocka_unit_test(test_no_target_yet), cmocka_unit_test(test_host),
-		cmocka_unit_test(test_f24_absurd),    cmocka_unit_test(test_minimum_above_maximum),
-		cmocka_unit_test(test_excess_by),     cmocka_unit_test(test_tenured),
+		cmocka_unit_test(test_calm),
+		cmocka_unit_test(test_bursts),
+		cmocka_unit_test(test_flood),
+		cmocka_unit_test(test_release),
+		cmocka_unit_test(test_target),
+		cmocka_unit_test(test_overflows),
+		cmocka_unit_test(test_fault),
+		cmocka_unit_test(test_no_replies),
+		cmocka_unit_test(test_no_traffic),
+		cmocka_unit_test(test_f21_stale),
+		cmocka_unit_test(test_f24_clock),
+		cmocka_unit_test(test_f24_frozen),
+		cmocka_unit_test(test_f24_zero_and_missing),
+		cmocka_unit_test(test_no_target_yet),
+		cmocka_unit_test(test_host),
+		cmocka_unit_test(test_f24_absurd),
+		cmocka_unit_test(test_minimum_above_maximum),
+		cmocka_unit_test(test_excess_by),
+		cmocka_unit_test(test_tenured),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

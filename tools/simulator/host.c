@@ -8,9 +8,9 @@
 #define JIFFY_S        0.004
 #define STEP_PACKETS   8
 #define BURST_PACKETS  8 /* at any level */
-#define RANK_CONNECT   4 /* of class normal, a newcomer's SYN */
-#define RANK_NEWCOMER  5 /* a packet of an established connection */
-#define RANK_TENURED   7
+#define RANK_CONNECT   0 /* a newcomer's SYN, where no tenants are of other classes */
+#define RANK_NEWCOMER  1 /* a packet of an established connection */
+#define RANK_TENURED   3
 #define RANKS          12
 #define CLOCK_APART_S  1.07
 #define RATE_LEAST     0.1
@@ -72,22 +72,24 @@ void host_close(struct host *host)
 }
 
 /* What is owed stays as many packets (user/datapath/levels.c). */
-void host_set(struct host *host, double level_pps, double capacity_pps, double now_s)
+void host_set(struct host *host, double level_pps, double capacity_pps, double capacity_burst, double now_s)
 {
 	if (capacity_pps > host->capacity_pps && host->tat_s > now_s)
 		host->tat_s = now_s + (host->tat_s - now_s) * host->capacity_pps / capacity_pps;
 	host->level_pps = level_pps;
 	host->capacity_pps = capacity_pps;
+	host->capacity_burst = capacity_burst;
 }
 
 /* A debt that no rank can have made with this capacity is one from a smaller one, and forgiven. */
 static bool capacity_over(struct host *host, unsigned rank, double now_s)
 {
-	double step = 2 * JIFFY_S + STEP_PACKETS / host->capacity_pps;
+	double step = 2 * JIFFY_S + STEP_PACKETS / host->capacity_pps,
+	       burst = host->capacity_burst / host->capacity_pps;
 
-	if (host->tat_s - now_s > RANKS * step + 1 / host->capacity_pps + CLOCK_APART_S)
+	if (host->tat_s - now_s > RANKS * step + burst + 1 / host->capacity_pps + CLOCK_APART_S)
 		host->tat_s = now_s;
-	return isfinite(host->capacity_pps) && host->tat_s - now_s > (rank + 1) * step;
+	return isfinite(host->capacity_pps) && host->tat_s - now_s > (rank + 1) * step + burst;
 }
 
 static unsigned rank_of(const struct host_user *known, bool connects)
@@ -103,6 +105,16 @@ static double burst_of(const struct host *host, const struct host_user *user)
 	return fmax(host->burst_s, BURST_PACKETS / (host->level_pps * (double)user->weight));
 }
 
+/* One a jiffy of those without room is known all the same. */
+static void host_name(struct host *host, struct host_user *newcomer, double now_s)
+{
+	if ((newcomer && newcomer->packets) || now_s - host->named_s < JIFFY_S)
+		return;
+	host->named_s = now_s;
+	if (newcomer)
+		newcomer->packets = 1;
+}
+
 bool host_admit(struct host *host, uint32_t user, bool connects, double now_s)
 {
 	struct host_user *known = user == USER_FORGED ? NULL : &host->users[user];
@@ -115,8 +127,10 @@ bool host_admit(struct host *host, uint32_t user, bool connects, double now_s)
 	}
 	if (known && isfinite(host->level_pps) && known->tat_s - now_s > burst_of(host, known))
 		return false;
-	if (capacity_over(host, rank_of(known, connects), now_s))
+	if (capacity_over(host, rank_of(known, connects), now_s)) {
+		host_name(host, known, now_s);
 		return false;
+	}
 	if (known && isfinite(host->level_pps)) /* a debt from a tighter level is forgiven down to the burst */
 		known->tat_s = fmin(fmax(known->tat_s, now_s), now_s + burst_of(host, known)) +
 		               1 / (host->level_pps * (double)known->weight);

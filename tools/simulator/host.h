@@ -39,8 +39,10 @@ struct host {
 	struct host_user *users;
 	size_t user_count;
 	double level_pps, capacity_pps; /* INFINITY: none */
+	double capacity_burst;          /* packets */
 	double burst_s;
-	double tat_s; /* of the capacity */
+	double tat_s;   /* of the capacity */
+	double named_s; /* when a newcomer without room was last given a name */
 
 	/* since the last tick */
 	unsigned offered, admitted, overflows;
@@ -64,7 +66,7 @@ void host_open(struct host *host, const struct scenario *scenario);
 void host_close(struct host *host);
 
 /* What is in force from now on; INFINITY: none. */
-void host_set(struct host *host, double level_pps, double capacity_pps, double now_s);
+void host_set(struct host *host, double level_pps, double capacity_pps, double capacity_burst, double now_s);
 
 /* Whether a packet is let in. `connects`: it is a SYN. */
 bool host_admit(struct host *host, uint32_t user, bool connects, double now_s);

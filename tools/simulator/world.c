@@ -342,7 +342,7 @@ static void world_decide(struct world *world, const struct controller_signals *s
 	if (!decision.overloaded ? world->now_s - world->host.passed_s > PASS_CALM_S - TICK_S / 2
 	                         : world->now_s - world->host.passed_s > PASS_OVERLOADED_S - TICK_S / 2)
 		host_pass(&world->host, world->now_s);
-	host_set(&world->host, decision.level_pps, decision.capacity_pps, world->now_s);
+	host_set(&world->host, decision.level_pps, decision.capacity_pps, decision.capacity_burst, world->now_s);
 	bool felt = bounds.level_maximum <= 0 || decision.level_pps < bounds.level_maximum;
 	world->felt_pps = felt ? decision.level_pps : INFINITY;
 	tick->level_pps = (float)world->felt_pps;

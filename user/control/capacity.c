@@ -23,11 +23,11 @@
 #define CONNECTS_CHANGE_S 600.0 /* where they are suddenly many more */
 #define CONNECTS_SLACK    1.5
 #define LEARNT_ENOUGH_S   20.0  /* of traffic that went well, before a rate counts as proven for headroom */
-#define HEADROOM_PEAK     2.5   /* above the highest of a single step, */
+#define HEADROOM_PEAK     2.5   /* above the highest of a single step, or what came at once, */
 #define PEAK_CHANCE       4.0   /* less so many standard deviations */
 #define PROVEN_LEAST      100.0 /* for that headroom: a quiet service has bursts */
 #define HEADROOM          2.0   /* above what is proven, that nothing needs to be proven for */
-#define HEADROOM_KNEE     1.4   /* above where a queue began the last time, */
+#define HEADROOM_KNEE     1.2   /* above where a queue began the last time, */
 #define HEADROOM_PASSED   1.3   /* where that is not enough: from there on it is to be proven */
 
 /* What is wrong. */
@@ -195,6 +195,7 @@ static void learn_proven(struct capacity *capacity, const struct capacity_sample
 
 	capacity->proven_pps *= fades;
 	capacity->peak_pps *= fades;
+	capacity->burst *= fades;
 	capacity->knee_pps *= fades;
 	capacity->proof_at = (capacity->proof_at + 1) % (CAPACITY_PROOF + CAPACITY_PROOF_LATE);
 	capacity->proof[capacity->proof_at] = known_or(sample->admitted_pps, 0) * capacity->borne;
@@ -205,10 +206,11 @@ static void learn_proven(struct capacity *capacity, const struct capacity_sample
 		most = fmax(most, rate);
 	}
 	if (capacity->well_steps >= CAPACITY_PROOF + CAPACITY_PROOF_LATE) {
-		capacity->proven_pps = fmax(capacity->proven_pps, sum / CAPACITY_PROOF);
-		capacity->peak_pps =
-			fmax(capacity->peak_pps,
-		             most - PEAK_CHANCE * sqrt(fmax(sum / CAPACITY_PROOF, PROVEN_LEAST) / sample->elapsed_s));
+		double mean = sum / CAPACITY_PROOF;
+		double peak = most - PEAK_CHANCE * sqrt(fmax(mean, PROVEN_LEAST) / sample->elapsed_s);
+		capacity->proven_pps = fmax(capacity->proven_pps, mean);
+		capacity->peak_pps = fmax(capacity->peak_pps, peak);
+		capacity->burst = fmax(capacity->burst, (peak - mean) * sample->elapsed_s);
 	}
 	if (well && sample->admitted_pps > 0)
 		capacity->learnt_s += sample->elapsed_s;
@@ -262,6 +264,11 @@ void capacity_init(struct capacity *capacity)
 	*capacity = (struct capacity){.law = capacity_law_knee, .pps = INFINITY, .response_s = NAN, .steady_s = NAN};
 	for (unsigned i = 0; i < CAPACITY_WINDOWS; i++)
 		capacity->best_s[i] = INFINITY;
+}
+
+double capacity_burst(const struct capacity *capacity)
+{
+	return HEADROOM_PEAK * capacity->burst;
 }
 
 void capacity_return(struct capacity *capacity, double pps)

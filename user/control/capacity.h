@@ -89,6 +89,7 @@ struct capacity {
 	double window_s;   /* how long the newest of them has run */
 	double proven_pps; /* fades over hours */
 	double peak_pps;   /* the same of single steps */
+	double burst;      /* packets of single steps that no such rate explains; fades likewise */
 	double proof[CAPACITY_PROOF + CAPACITY_PROOF_LATE];
 	unsigned proof_at, well_steps;
 	double learnt_s;      /* how long it has seen traffic go well */
@@ -120,6 +121,9 @@ void capacity_init(struct capacity *capacity);
 /* One interval; sets capacity->pps. */
 void capacity_step(struct capacity *capacity, const struct capacity_limits *limits,
                    const struct capacity_sample *sample, struct capacity_verdict *out);
+
+/* How many packets may come at once, beside what every capacity bears: some times those that went well. */
+double capacity_burst(const struct capacity *capacity);
 
 /* After a fault: from `pps` back to what was proven by small steps, whatever was learnt meanwhile forgotten. */
 void capacity_return(struct capacity *capacity, double pps);

@@ -486,6 +486,7 @@ void controller_step(struct controller *controller, const struct controller_boun
 
 	*out = (struct controller_decision){
 		.capacity_before = capacity_in_force(controller, &limits),
+		.capacity_burst = capacity_burst(&controller->capacity),
 		.level_before = fmin(controller->level_pps, maximum),
 		.faulty = controller->faulty,
 		.signal = "none",

@@ -50,6 +50,7 @@ struct controller_signals {
 
 struct controller_decision {
 	double capacity_pps;                  /* INFINITY: none */
+	double capacity_burst;                /* packets that may come at once, beside what every capacity bears */
 	double level_pps;                     /* for a user of weight 1, within its bounds; INFINITY: none */
 	double capacity_before, level_before; /* of the step before, the same way */
 	/* Worth an event: it began or ceased to be felt, or is a tenth away from what was told last. The values above

@@ -213,7 +213,8 @@ static int write_capacity(struct adaptive *adaptive, struct adapted *service, do
 	    !is_news(&service->capacity, capacity, now_s))
 		return 0;
 	service->capacity = (struct written){capacity, now_s};
-	return datapath_set_capacity(adaptive->daemon->datapath, service->number, capacity, err);
+	return datapath_set_capacity(adaptive->daemon->datapath, service->number, capacity,
+	                             service->last.capacity_burst, err);
 }
 
 static json_t *number(double value)

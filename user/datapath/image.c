@@ -129,6 +129,10 @@ static void policy_set_capacity(struct policy *policy, const struct config_servi
 		return;
 	policy->flags |= POLICY_CAPACITY | (moves ? POLICY_MOVES : 0);
 	policy->capacity_tick_ns = 2 * jiffy_ns;
+	/* Users who are no tenants are all of one class, and ranks that nobody has below them only add to what comes at
+	 * once. What may do so where the capacity moves has been learnt (`burst_ns`). */
+	if (moves && service->user_kind != CONFIG_TENANT)
+		policy->class = CLASS_SHEDDABLE;
 	if (most > 0)
 		policy->capacity_increment =
 			policy->flags & POLICY_BYTES ? policy_byte_increment(most) : policy_increment(most);

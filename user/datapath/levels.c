@@ -6,6 +6,7 @@
 #include "datapath/internal.h"
 
 #define NS_PER_SECOND 1e9
+#define BURST_MOST_S  10.0
 
 static __u64 word_of(const struct policy *policy, double per_second, __u64 now_ns)
 {
@@ -47,7 +48,15 @@ static void debt_rescale(__u64 *tat_ns, __u64 now_ns, double times)
 		__sync_val_compare_and_swap(tat_ns, seen, now_ns + (__u64)((double)(seen - now_ns) * times));
 }
 
-int datapath_set_capacity(struct datapath *dp, unsigned service, double per_second, struct error *err)
+/* The time that a burst takes at that pace: no longer than a debt is believed in. */
+static __u64 burst_of(double burst, double per_second)
+{
+	double seconds = isfinite(per_second) && per_second > 0 ? burst / per_second : 0;
+
+	return (__u64)(fmin(seconds, BURST_MOST_S) * NS_PER_SECOND);
+}
+
+int datapath_set_capacity(struct datapath *dp, unsigned service, double per_second, double burst, struct error *err)
 {
 	const struct policy *policy = &datapath_policies(dp)->policies[service];
 	struct capacity_state *capacity = &dp->state->capacities[service];
@@ -59,6 +68,7 @@ int datapath_set_capacity(struct datapath *dp, unsigned service, double per_seco
 	__u64 word = word_of(policy, per_second, now_ns), increment = word >> LEVEL_TIME_BITS;
 	__u64 before = capacity->word >> LEVEL_TIME_BITS;
 	__atomic_store_n(&capacity->word, word, __ATOMIC_RELAXED);
+	__atomic_store_n(&capacity->burst_ns, burst_of(burst, per_second), __ATOMIC_RELAXED);
 	if (increment < before)
 		debt_rescale(&capacity->tat_ns, now_ns, (double)increment / (double)before);
 	return 0;
