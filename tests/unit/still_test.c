@@ -142,6 +142,22 @@ static void test_a_moment_of_the_hosts_is_no_queue_and_a_long_one_is(void **stat
 	assert_true(still.pps < ORDINARY / 2);
 }
 
+static void test_a_queue_cuts_and_a_burst_does_not(void **state)
+{
+	double knee_pps = KNEE;
+	struct still still = begun(&knee_pps);
+
+	(void)state;
+	double before = still.pps;
+	struct capacity_view view = seen(&still, 1);
+	view.strain = 2;
+	still_step(&still, &view, &knee_pps, true, TICK_S);
+	assert_true(still.pps >= before && still.pps <= before);
+	view.severe = true;
+	still_step(&still, &view, &knee_pps, true, TICK_S);
+	assert_true(still.pps < before);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -153,6 +169,7 @@ int main(void)
 		cmocka_unit_test(test_eases_while_others_wait_down_to_what_is_ordinary),
 		cmocka_unit_test(test_climbs_until_others_wait_and_remembers_where),
 		cmocka_unit_test(test_a_moment_of_the_hosts_is_no_queue_and_a_long_one_is),
+		cmocka_unit_test(test_a_queue_cuts_and_a_burst_does_not),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

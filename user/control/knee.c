@@ -9,12 +9,13 @@
 #define PATIENCE_S 0.5
 
 /* Draining. */
-#define CUT           0.7  /* a step, while a backlog grows and nobody knows the knee */
-#define CUT_STEADY    0.95 /* where it is neither more nor less */
-#define DRAINED_S     0.5  /* after which it should be worked off */
-#define DRAINED_TIMES 2.0
-#define DRAIN_LEAST   0.3  /* of the knee is let in all the while */
-#define FLOOR_KNEE    0.75 /* of the knee leaves room to drain */
+#define CUT            0.7  /* a step, while a backlog grows and nobody knows the knee */
+#define CUT_STEADY     0.95 /* where it is neither more nor less */
+#define DRAINED_S      0.5  /* after which it should be worked off */
+#define DRAINED_TIMES  2.0
+#define DRAIN_LEAST    0.3  /* of the knee is let in all the while */
+#define DRAIN_ORDINARY 1.1  /* times what is ordinary */
+#define FLOOR_KNEE     0.75 /* of the knee leaves room to drain */
 
 /* The knee. */
 #define KNEE_SEEN     6 /* figures that any strain gives; beyond those, only one with a backlog */
@@ -28,7 +29,7 @@
 #define KNEE_STILL_S  1.0 /* and longer, that it is another one */
 #define KNEE_BUSY     0.97 /* of it, while there is any strain */
 #define KNEE_SHARE    0.96
-#define KNEE_GUARDED  0.9
+#define KNEE_GUARDED  0.85
 #define KNEE_STEADY   0.4 /* shedding below that, where no backlog changes, is for nothing */
 #define KNEE_EASED    0.8
 #define KNEE_NEAR     0.95
@@ -54,6 +55,7 @@
 #define START        0.7 /* a second, while no queue was ever seen and none is near; */
 #define START_AGAIN  0.2 /* where one was, or would be one before the tenured */
 #define RISE_GUARDED 0.03
+#define TAIL_GUARDED 1.5 /* times the ordinary one: there it rises no more */
 #define RISE_BEYOND  0.1 /* a second, where a knee may be near: the queue that is made until it is seen is short; */
 #define FLAT         1.5 /* best responses: no queue at all, so that a knee which is believed to be near is not; */
 #define FLAT_S       1.0
@@ -136,6 +138,8 @@ static double knee_rise(const struct capacity *capacity, struct knee *knee, cons
 	double calm_s = near ? fmax(view->calm_s - knee->trust_s, 0) : view->calm_s;
 	bool trusted = near && calm_s <= 0;
 
+	if (view->guarded && view->tail > TAIL_GUARDED) /* it is the tenured who wait */
+		return capacity->pps;
 	if (view->used_pps < (view->known ? USED_KNOWN : USED) * capacity->pps)
 		return capacity->pps;
 	if (far && capacity->pps < share_of(view) * view->proven_pps &&
@@ -148,6 +152,14 @@ static double knee_rise(const struct capacity *capacity, struct knee *knee, cons
 	              : knee->pps > 0 ? RISE_BEYOND
 	                              : RISE_BEYOND + view->calm_s / RISE_HASTE_S;
 	return capacity->pps * (1 + fmin(error * haste * GAIN, most) * view->elapsed_s);
+}
+
+/* What was taken for the knee while a few were at work, and on few figures, is not one for others. */
+static void still_leave(struct knee *knee)
+{
+	if (knee->still.pps > 0 && knee->seen < KNEE_SEEN)
+		knee->pps = knee->seen = 0;
+	knee->still.pps = 0;
 }
 
 double capacity_law_knee(struct capacity *capacity, const struct capacity_view *view)
@@ -171,18 +183,20 @@ double capacity_law_knee(struct capacity *capacity, const struct capacity_view *
 	if (new) /* a knee that is met again is trusted longer */
 		knee->trust_s = fmax(fmin(2 * knee->trust_s, TRUSTED_MOST), TRUSTED_S);
 	knee->draining = draining;
-	if (knee->seen >= KNEE_SEEN)
+	if (knee->seen >= KNEE_BEGINS)
 		capacity->knee_pps = knee->pps;
 	if (view->few)
 		still_step(&knee->still, view, &knee->pps, new, capacity->strained_s);
 	else
-		knee->still.pps = 0;
+		still_leave(knee);
 	capacity->settled_pps = view->few ? knee->still.pps : share_of(view) * knee->pps;
 	if (draining)
 		knee->slow_s = view->response_s;
 	if (draining) {
 		double drained = knee_drain(capacity, knee, view);
-		return view->few ? fmin(drained, knee->still.pps) : drained;
+		/* Whoever is held back then is not whom it is drained for: down to what is ordinary, at once. */
+		double least = fmax(DRAIN_ORDINARY * view->ordinary_pps, DRAIN_LEAST * knee->pps);
+		return view->few || view->guarded ? fmin(drained, least) : drained;
 	}
 	if (view->few)
 		return knee->still.pps;

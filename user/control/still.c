@@ -26,8 +26,8 @@ void still_step(struct still *still, const struct capacity_view *view, double *k
 
 	if (!(still->pps > 0))
 		still->pps = BEGINS * known;
-	else if (alarmed)
-		still->pps *= CUT;
+	else if (alarmed) /* unless it is a burst, and no queue */
+		still->pps = fmin(view->severe ? CUT * still->pps : still->pps, most);
 	else if (strained ? stays : !fine)
 		still->pps *= 1 - EASES * view->elapsed_s;
 	else if (good && !(*knee_pps > 0))

@@ -14,6 +14,6 @@ struct still {
 };
 
 /* One step of an overload by a few. `knee_pps` is where a queue begins; where it is 0, unknown, it is set once slow
- * answers tell. `alarmed`: a queue has been seen to begin. `strained_s` is how long something has been wrong. */
+ * answers tell. `alarmed`: something has just begun to be wrong. `strained_s` is how long something has been wrong. */
 void still_step(struct still *still, const struct capacity_view *view, double *knee_pps, bool alarmed,
                 double strained_s);
