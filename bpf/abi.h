@@ -297,10 +297,10 @@ struct live {
 
 /* How far a service has used its capacity, and what that is: a cache line to itself. */
 struct capacity_state {
-	__u64 tat_ns;   /* GCRA's theoretical arrival time; written by the packet path, */
-	__u64 named_ns; /* as is when a newcomer without room was last given a name */
-	__u64 word;     /* LEVEL_WORD; written by user space, */
-	__u64 burst_ns; /* as is how much further ahead any packet may find that time than its rank says */
+	__u64 tat_ns;   /* GCRA's theoretical arrival time; written by the packet path, as is `named_ns` */
+	__u64 word;     /* LEVEL_WORD; written by user space, as is `burst_ns` */
+	__u64 burst_ns; /* how much further ahead any packet may find that time than its rank says */
+	__u64 named_ns; /* when a newcomer without room was last given a name */
 } CACHE_ALIGNED;
 
 /* How far the allow list as a whole has used its limit: GCRA's theoretical arrival time, and what came beyond it. */

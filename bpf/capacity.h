@@ -2,7 +2,8 @@
 /* The capacity step: is the service as a whole over what it can take? One GCRA a service (ITU-T I.371) over all that it
  * admits. Who goes first is decided by how far each packet may find its theoretical arrival time (TAT) ahead: the
  * lowest rank one step, each rank above it one more. While lower ranks fill the capacity up to their step, a higher one
- * finds room above it, as long as it does not fill the capacity by itself.
+ * finds room above it, as long as it does not fill the capacity by itself. Where the capacity moves, a burst that was
+ * seen to go well may come on top of that, of any rank.
  *
  * From the highest rank down: class, then tenured before newcomers, then packets of established connections before TCP
  * SYNs (a datagram is established). */

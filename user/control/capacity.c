@@ -210,7 +210,8 @@ static void learn_proven(struct capacity *capacity, const struct capacity_sample
 		double peak = most - PEAK_CHANCE * sqrt(fmax(mean, PROVEN_LEAST) / sample->elapsed_s);
 		capacity->proven_pps = fmax(capacity->proven_pps, mean);
 		capacity->peak_pps = fmax(capacity->peak_pps, peak);
-		capacity->burst = fmax(capacity->burst, (peak - mean) * sample->elapsed_s);
+		if (!capacity->overload) /* else it is the law that makes them */
+			capacity->burst = fmax(capacity->burst, (peak - mean) * sample->elapsed_s);
 	}
 	if (well && sample->admitted_pps > 0)
 		capacity->learnt_s += sample->elapsed_s;
@@ -268,7 +269,7 @@ void capacity_init(struct capacity *capacity)
 
 double capacity_burst(const struct capacity *capacity)
 {
-	return HEADROOM_PEAK * capacity->burst;
+	return capacity->overload ? 0 : HEADROOM_PEAK * capacity->burst;
 }
 
 void capacity_return(struct capacity *capacity, double pps)

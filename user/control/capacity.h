@@ -122,7 +122,8 @@ void capacity_init(struct capacity *capacity);
 void capacity_step(struct capacity *capacity, const struct capacity_limits *limits,
                    const struct capacity_sample *sample, struct capacity_verdict *out);
 
-/* How many packets may come at once, beside what every capacity bears: some times those that went well. */
+/* How many packets may come at once, beside what every capacity bears: some times those that went well; none while the
+ * service is overloaded. */
 double capacity_burst(const struct capacity *capacity);
 
 /* After a fault: from `pps` back to what was proven by small steps, whatever was learnt meanwhile forgotten. */

@@ -117,10 +117,10 @@ const struct catalogue_slot *datapath_catalogue(const struct datapath *dp);
 
 /* Sets the level of an adaptive service: what a user of weight 1 may send; and its capacity: what all of them together
  * may, and how much of that at once. In packets (a second), or in bytes where its policy says so; above 0, INFINITY for
- * what is configured; a burst of 0 leaves what time is too coarse for (README: Capacity). Both count
- * until they have not been set for the relax time (30 s unless configured); then what is configured does, `maximum` and
- * the capacity's maximum (without one, no limit): whoever decided to shed more than that is no longer there to take it
- * back. Returns 0, or -errno where the packet path's clock could not be asked. */
+ * what is configured; a burst of 0 leaves the ranks their steps (bpf/capacity.h). Both count until they have not been
+ * set for the relax time (30 s unless configured); then what is configured does, `maximum` and the capacity's maximum
+ * (without one, no limit): whoever decided to shed more than that is no longer there to take it back. Returns 0, or
+ * -errno where the packet path's clock could not be asked. */
 int datapath_set_level(struct datapath *dp, unsigned service, double per_second, struct error *err);
 int datapath_set_capacity(struct datapath *dp, unsigned service, double per_second, double burst, struct error *err);
 
