@@ -6,7 +6,8 @@
  * seen to go well may come on top of that, of any rank.
  *
  * From the highest rank down: class, then tenured before newcomers, then packets of established connections before TCP
- * SYNs (a datagram is established). */
+ * SYNs. Datagrams, which have no connections, are of the lower of those two: what more they may find ahead is a queue.
+ */
 #pragma once
 
 #include "abi.h"

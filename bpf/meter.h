@@ -651,7 +651,8 @@ static __always_inline struct metered metered_fully(struct xdp_md *ctx, const st
 		metered.byte_increment =
 			meter_increment(live, policy, number, POLICY_LEVEL | POLICY_BYTES, policy->byte_increment, now);
 	if (FEATURE(FEATURE_CAPACITY))
-		metered.rank = RANK_OF_CLASS(user->class) + (metered.connects ? 0 : RANK_ESTABLISHED);
+		metered.rank = RANK_OF_CLASS(user->class) +
+		               (packet->table == PORTS_TCP && !metered.connects ? RANK_ESTABLISHED : 0);
 	if (capacity)
 		metered.capacity = capacity_now(capacity, policy, live->relax_after, packet->bytes, now);
 	return metered;

@@ -27,7 +27,7 @@
 #define SATURATED_IN_S 30
 #define SOURCE_OFFSET  26 /* of the IPv4 address in an untagged frame */
 #define CONFIG_BYTES   16384
-#define NEWCOMERS_RANK 5 /* of a datagram, in the class normal */
+#define NEWCOMERS_RANK 4 /* of a datagram, in the class normal */
 
 /* Users are 10.0.KIND.USER. */
 enum kind { NEWCOMER, TENURED };
@@ -312,7 +312,7 @@ static void test_capacity_is_filled_and_held(void **state)
 		shot_send(&streams[i].shot, streams[i].kinds[1], 1, world_emulated() ? 20000 : 200000);
 	}
 
-	/* A newcomer's datagram may find six steps ahead: for shorter halts than that its capacity goes on. */
+	/* A newcomer's datagram may find five steps ahead: for shorter halts than that its capacity goes on. */
 	__u64 bridged_ns = (NEWCOMERS_RANK + 1) * live_step_ns(names[count - 1]);
 	streams_run(streams, count, NS_PER_SECOND / 2, ~0ULL, bridged_ns, &halted_ns);
 	for (size_t i = 0; i < count; i++)
@@ -390,9 +390,9 @@ static void test_a_capacity_moves_and_relaxes(void **state)
 	/* None was set: there is none, or the configured one. */
 	assert_admits(&open, 20000, 0);
 	assert_admits(&bounded, 2000, 100);
-	/* Two steps of a newcomer's datagram lie ahead of a capacity that was just set: it is no class above others. */
+	/* One step of a newcomer's datagram lies ahead of a capacity that was just set: it is no class above others. */
 	capacity_set("open", 500);
-	assert_admits(&open, 500, 2 * CAPACITY_STEP_PACKETS + 500 * 0.02 + 5);
+	assert_admits(&open, 500, CAPACITY_STEP_PACKETS + 500 * 0.01 + 5);
 	assert_admits(&open, 500, 25);
 	assert_true(spilled("open", REASON_CAPACITY) > (world_emulated() ? 3000 : 30000));
 	/* A higher one counts at once, whatever was charged at the lower. */
@@ -445,7 +445,7 @@ static void test_a_capacity_has_a_burst(void **state)
 	shot_load(&shot, "4 udp:1", 1);
 	assert_int_equal(datapath_set_capacity(world.datapath, service_number("open"), 100, 200, &err), 0);
 	shot_send(&shot, NEWCOMER, 0, 1000);
-	assert_in_range(passed("open"), 200, 200 + 2 * CAPACITY_STEP_PACKETS + 25);
+	assert_in_range(passed("open"), 200, 200 + CAPACITY_STEP_PACKETS + 25);
 }
 
 /* Who finds no room is known all the same, one a jiffy: with what it was spilled, and nothing that passed. */

@@ -199,7 +199,7 @@ static bool capacity_is_over(const struct packet_sent *packet, uint64_t now)
 	const struct terms *terms = &obvious.terms[packet->service];
 	uint64_t increment = NS_PER_S / (terms->capacity ? terms->capacity : 1), jiffy = world.datapath->jiffy_ns;
 	uint64_t step = 2 * jiffy + 8 * increment;
-	unsigned rank = terms->class * 4 + !packet->opens;
+	unsigned rank = terms->class * 4 + (terms->tcp && !packet->opens);
 	uint64_t *time = &obvious.capacities[packet->service];
 
 	if (!terms->capacity)

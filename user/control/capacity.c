@@ -55,7 +55,7 @@
 	     */
 #define FLOOR_UNDONE    0.8  /* of it */
 #define FLOOR_DRAINS    0.6  /* of it, while a queue stands */
-#define FLOOR_ORDINARY  1.1  /* of what is ordinary, even then */
+#define FLOOR_ORDINARY  1.2  /* of what is ordinary, even then */
 #define FLOOR_RESPONSES 2.0  /* and not before so many response times */
 #define TRICKLE         0.05 /* of what is proven is let in whatever happens: else nobody sees how it is */
 #define FLOOR_SINKS     0.7  /* a second, then */

@@ -33,7 +33,7 @@
 #define MANY_S            3.0 /* without that, and they are many */
 #define NAMELESS_S        0.3 /* who has no name may be given one, by the next pass */
 #define FEW_EXCESS        0.5 /* where so much of the capacity is what they ask for above the level */
-#define LEVEL_HOLD_S      6.0 /* a level outlasts so long a pause of what made it necessary */
+#define LEVEL_HOLD_S      5.5 /* a level outlasts so long a pause of what made it necessary */
 #define LEVEL_EASES_S     1.0 /* within that time it comes to be felt by nobody, */
 #define EASED_MARGIN      1.2 /* as far above what the heaviest asks for */
 #define LEVEL_NOISE       0.5

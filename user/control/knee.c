@@ -14,7 +14,7 @@
 #define DRAINED_S      0.5  /* after which it should be worked off */
 #define DRAINED_TIMES  2.0
 #define DRAIN_LEAST    0.3  /* of the knee is let in all the while */
-#define DRAIN_ORDINARY 1.1  /* times what is ordinary */
+#define DRAIN_ORDINARY 1.2  /* times what is ordinary */
 #define FLOOR_KNEE     0.75 /* of the knee leaves room to drain */
 
 /* The knee. */
