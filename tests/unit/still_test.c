@@ -41,6 +41,16 @@ static struct still begun(double *knee_pps)
 	return still;
 }
 
+/* One step with that view, which moves nothing. */
+static void stands(struct still *still, double *knee_pps, const struct capacity_view *view, bool alarmed,
+                   double strained_s)
+{
+	double before = still->pps;
+
+	still_step(still, view, knee_pps, alarmed, strained_s);
+	assert_true(still->pps >= before && still->pps <= before);
+}
+
 static void test_begins_well_below_the_knee(void **state)
 {
 	double knee_pps = KNEE;
@@ -131,11 +141,9 @@ static void test_a_moment_of_the_hosts_is_no_queue_and_a_long_one_is(void **stat
 	struct still still = begun(&knee_pps);
 
 	(void)state;
-	double before = still.pps;
 	struct capacity_view view = seen(&still, 9);
 	view.strain = 2;
-	still_step(&still, &view, &knee_pps, false, 0.3);
-	assert_true(still.pps >= before && still.pps <= before);
+	stands(&still, &knee_pps, &view, false, 0.3);
 	knee_pps = ORDINARY / 2; /* it does half of what it did */
 	for (int i = 0; i < 100; i++)
 		still_step(&still, &view, &knee_pps, false, 5);
@@ -151,8 +159,7 @@ static void test_a_queue_cuts_and_a_burst_does_not(void **state)
 	double before = still.pps;
 	struct capacity_view view = seen(&still, 1);
 	view.strain = 2;
-	still_step(&still, &view, &knee_pps, true, TICK_S);
-	assert_true(still.pps >= before && still.pps <= before);
+	stands(&still, &knee_pps, &view, true, TICK_S);
 	view.severe = true;
 	still_step(&still, &view, &knee_pps, true, TICK_S);
 	assert_true(still.pps < before);

@@ -48,7 +48,7 @@ static void debt_rescale(__u64 *tat_ns, __u64 now_ns, double times)
 		__sync_val_compare_and_swap(tat_ns, seen, now_ns + (__u64)((double)(seen - now_ns) * times));
 }
 
-/* The time that a burst takes at that pace: no longer than a debt is believed in. */
+/* The time that a burst takes at that pace; bounded, so that at a crawl it is no licence for minutes. */
 static __u64 burst_of(double burst, double per_second)
 {
 	double seconds = isfinite(per_second) && per_second > 0 ? burst / per_second : 0;
