@@ -55,8 +55,7 @@ struct tally {
 /* When this CPU samples a request of a service next: once it has passed more than so many packets, or past a time. What
  * comes before is only touched when it does. */
 struct sampler {
-	__u64 stood_for; /* what had passed, of what the service is measured in, when the last request was written down
-	                  */
+	__u64 stood_for; /* what had passed, of what the service is measured in, that some request stands for */
 	__u64 tat_ns;    /* GCRA of the samples taken, in the samples' time */
 	__u64 last_ns;
 	__u64 last_packets;
@@ -524,6 +523,7 @@ struct service_responses {
 	__u64 unanswered; /* requests and SYNs that became overdue */
 	__u64 crowded;    /* requests that were not sampled because both their entries were taken */
 	__u64 done;       /* what the requests that were answered stood for, packets or bytes */
+	__u64 apart;      /* passed on CPUs other than the requests that they came with: the next one stands for them */
 	__u64 sum_ns;     /* of all response times */
 	__u64 buckets[RESPONSE_BUCKETS];
 };

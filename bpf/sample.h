@@ -14,6 +14,7 @@
 
 #define SAMPLES_AT_ONCE  64 /* that a quiet service may have taken together */
 #define SAMPLE_SKIP_MOST (1ULL << 20)
+#define APART_PACKETS    16
 #define STANDS_FOR_MOST  0xffffffffULL /* what seems more was counted in another unit, before a reload */
 
 /* What is written down of a request: what the frame says, gathered only when a sample is due. */
@@ -144,7 +145,7 @@ static __always_inline void sample_put(const struct request *request, struct ser
 	entry->kind = request->kind;
 	/* What passes beside requests comes with them. A SYN stands for nothing: it asks the host, not the service. */
 	if (request->kind != SAMPLE_SYN) {
-		__u64 passed = request->passed - sampler->stood_for;
+		__u64 passed = request->passed - sampler->stood_for + __sync_lock_test_and_set(&counts->apart, 0);
 		entry->stands_for = passed <= STANDS_FOR_MOST ? passed : 1;
 		sampler->stood_for = request->passed;
 	}
@@ -173,16 +174,29 @@ __noinline int sample_take(const struct request *request, struct service_tallies
 	return 0;
 }
 
+/* Where a CPU sees no requests, as one that is sent nothing but acknowledgements does, what passes there is left to a
+ * request on another: it would stand for seconds of it at once, else. Every so many packets, since others count there.
+ */
+static __always_inline void sample_leave(__u32 service, __u64 passed, struct sampler *sampler)
+{
+	struct service_responses *counts = bpf_map_lookup_elem(&responses, &service);
+
+	if (!counts)
+		return;
+	__sync_fetch_and_add(&counts->apart, passed - sampler->stood_for);
+	sampler->stood_for = passed;
+}
+
 /* Samples a packet that has passed and been counted, where it asks for a reply. */
 static __always_inline void sample_passed(struct xdp_md *ctx, const struct packet *packet, const struct policy *policy,
                                           __u64 gap_ns, struct service_tallies *counted)
 {
-	const struct tally *passed = &counted->outcomes[OUTCOME_PASSED];
-	struct request request;
+	const struct tally *tally = &counted->outcomes[OUTCOME_PASSED];
+	__u64 passed = policy->flags & POLICY_BYTES ? tally->bytes : tally->packets;
+	struct request request = {.service = policy->service, .passed = passed};
 
-	if (!request_read(ctx, packet, &request))
-		return;
-	request.service = policy->service;
-	request.passed = policy->flags & POLICY_BYTES ? passed->bytes : passed->packets;
-	sample_take(&request, counted, gap_ns);
+	if (request_read(ctx, packet, &request))
+		sample_take(&request, counted, gap_ns);
+	else if (tally->packets % APART_PACKETS == 0)
+		sample_leave(policy->service, passed, &counted->sampler);
 }

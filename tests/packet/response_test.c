@@ -432,18 +432,25 @@ static void test_how_many_are_sampled(void **state)
 	assert_in_range(counted("dns").requests, AT_ONCE / 2 - 1, AT_ONCE / 2);
 }
 
+static void stay_on(int cpu)
+{
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+}
+
 /* A request stands for the packets since the one before it that was written down, and is done when it is answered.
  * Counts are a CPU's own. */
 static void test_what_a_request_stands_for(void **state)
 {
 	const struct service_responses *counts = counts_of("web");
-	cpu_set_t usable, one;
+	cpu_set_t usable;
 	(void)state;
 
-	CPU_ZERO(&one);
-	CPU_SET(sched_getcpu(), &one);
 	assert_int_equal(sched_getaffinity(0, sizeof(usable), &usable), 0);
-	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+	stay_on(sched_getcpu());
 	begin();
 	step(REQUEST);
 	step(OUT PUSH ",seq=500,ack=1100 raw:9");
@@ -458,6 +465,42 @@ static void test_what_a_request_stands_for(void **state)
 	step(IN PUSH ",seq=2100,ack=509 raw:100");
 	step(OUT PUSH ",seq=509,ack=2200 raw:9");
 	assert_int_equal(counts->done, before + 4);
+	assert_int_equal(sched_setaffinity(0, sizeof(usable), &usable), 0);
+}
+
+/* And for what has passed on a CPU that sees no requests: the acknowledgements of what they were answered, say. */
+static void test_what_passes_apart_from_requests(void **state)
+{
+	const struct service_responses *counts = counts_of("web");
+	cpu_set_t usable;
+	(void)state;
+
+	assert_int_equal(sched_getaffinity(0, sizeof(usable), &usable), 0);
+	int here = sched_getcpu(), apart = here;
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, &usable) && cpu != here)
+			apart = cpu;
+	if (apart == here)
+		print_message("a single CPU: what passes apart passes here as well\n");
+	begin();
+	__u64 before = counts->apart;
+	stay_on(apart);
+	for (int i = 0; i < 16 && counts->apart == before; i++)
+		step(IN ACK ",seq=1000,ack=500");
+	assert_true(counts->apart > before);
+	stay_on(here);
+	step(REQUEST);
+	step(OUT PUSH ",seq=500,ack=1100 raw:9");
+	assert_int_equal(counts->apart, 0);
+
+	before = counts->done;
+	stay_on(apart);
+	for (int i = 0; i < 32; i++)
+		step(IN ACK ",seq=1100,ack=509");
+	stay_on(here);
+	step(IN PUSH ",seq=1100,ack=509 raw:100");
+	step(OUT PUSH ",seq=509,ack=1200 raw:9");
+	assert_int_equal(counts->done, before + 33);
 	assert_int_equal(sched_setaffinity(0, sizeof(usable), &usable), 0);
 }
 
@@ -628,6 +671,7 @@ int main(void)
 		cmocka_unit_test(test_more_connections_than_entries),
 		cmocka_unit_test(test_how_many_are_sampled),
 		cmocka_unit_test(test_what_a_request_stands_for),
+		cmocka_unit_test(test_what_passes_apart_from_requests),
 		cmocka_unit_test(test_times_fall_into_their_buckets),
 		cmocka_unit_test(test_readings),
 		cmocka_unit_test(test_listeners_services),
