@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "control/average.h"
 #include "control/knee.h"
 
 /* What is learnt. */
@@ -90,14 +91,7 @@ static double best_response(const struct capacity *capacity)
 	return isfinite(best) ? best : NAN;
 }
 
-/* Part of the way, by the logarithm. */
-static double moved(double before, double to, double weight)
-{
-	return before > 0 ? before * pow(to / before, weight) : to;
-}
-
-/* Answers count by their number: many make older ones forgotten at once, few hardly count. By their logarithm, since a
- * queue is a hundred times as long as none, and is not to be remembered a hundred times as long. */
+/* Answers count by their number: many make older ones forgotten at once, few hardly count. */
 static void learn_response(struct capacity *capacity, const struct capacity_sample *sample)
 {
 	double n = known_or(sample->responses, 0);
@@ -107,9 +101,9 @@ static void learn_response(struct capacity *capacity, const struct capacity_samp
 	double before = known_or(capacity->response_s, sample->response_s);
 	double steady = known_or(capacity->steady_s, sample->response_s);
 	double weight = n / (n + fmin(capacity->samples, SAMPLES_ENOUGH));
-	capacity->response_s = moved(before, sample->response_s, weight);
+	capacity->response_s = average_ratio(before, sample->response_s, weight);
 	weight = n / (n + fmin(capacity->samples, SAMPLES_STEADY));
-	capacity->steady_s = moved(steady, sample->response_s, weight);
+	capacity->steady_s = average_ratio(steady, sample->response_s, weight);
 	capacity->samples = fmin(capacity->samples + n, SAMPLES_STEADY);
 }
 
@@ -117,19 +111,20 @@ static void learn_response(struct capacity *capacity, const struct capacity_samp
 static void learn_tail(struct capacity *capacity, const struct capacity_sample *sample)
 {
 	if (sample->tail_s > 0)
-		capacity->tail_s = moved(capacity->tail_s, sample->tail_s, 1 - exp(-sample->elapsed_s / TAIL_S));
+		capacity->tail_s =
+			average_ratio(capacity->tail_s, sample->tail_s, average_weight(sample->elapsed_s, TAIL_S));
 }
 
 static void learn_ordinary(struct capacity *capacity, const struct capacity_sample *sample)
 {
-	double weight = 1 - exp(-sample->elapsed_s / fmin(ORDINARY_S, capacity->learnt_s));
+	double weight = average_weight(sample->elapsed_s, fmin(ORDINARY_S, capacity->learnt_s));
 	double rate = known_or(sample->admitted_pps, 0) * capacity->borne;
 
 	if (capacity->overload)
 		return;
 	capacity->ordinary_pps += (capacity->ordinary_pps > 0 ? weight : 1) * (rate - capacity->ordinary_pps);
 	if (capacity->tail_s > 0)
-		capacity->ordinary_tail_s = moved(capacity->ordinary_tail_s, capacity->tail_s, weight);
+		capacity->ordinary_tail_s = average_ratio(capacity->ordinary_tail_s, capacity->tail_s, weight);
 }
 
 /* The share of what was let in that says anything about the service: SYNs that no request follows the host bears by
@@ -143,7 +138,7 @@ static double borne_of(struct capacity *capacity, const struct capacity_sample *
 
 	if (well && requests > 0)
 		capacity->connects +=
-			(1 - exp(-sample->elapsed_s / over_s)) * (connects / requests - capacity->connects);
+			average_weight(sample->elapsed_s, over_s) * (connects / requests - capacity->connects);
 	return learns ? 1 : (requests * (1 + capacity->connects) + 1) / (requests + connects);
 }
 
@@ -163,7 +158,7 @@ static void learn_backlog(struct capacity *capacity, const struct capacity_sampl
 /* The time that `offered`, `admitted` and `done` are of. */
 static double moment_of(double elapsed_s)
 {
-	return elapsed_s / (1 - exp(-elapsed_s / MOMENT_S));
+	return elapsed_s / average_weight(elapsed_s, MOMENT_S);
 }
 
 /* 1 where the difference may be chance. */
@@ -237,9 +232,8 @@ static double target_few(double target_s, double best_s)
 /* What is wrong -------------------------------------------------------------------------------------------------- */
 
 /* Where nothing ever was answered, that says nothing. */
-static double unanswered_of(const struct capacity *capacity, const struct capacity_sample *sample)
+static double unanswered_of(const struct capacity *capacity)
 {
-	(void)sample;
 	if (!(capacity->response_s > 0 && capacity->unanswered >= UNANSWERED_LEAST && capacity->asked > 0))
 		return 0;
 	double share = fmin(capacity->unanswered / capacity->asked, 1);
@@ -254,7 +248,7 @@ static double loss_of(const struct capacity *capacity, const struct capacity_sam
 	if (sample->overflows > 0 && packets > 0)
 		loss = fmin(sample->overflows / packets, 1);
 	if (capacity->cut_s > LOSS_LATE_S)
-		loss = fmax(loss, unanswered_of(capacity, sample));
+		loss = fmax(loss, unanswered_of(capacity));
 	return loss;
 }
 
@@ -460,7 +454,7 @@ static struct capacity_view view_of(const struct capacity *capacity, const struc
 		.tail = capacity->ordinary_tail_s > 0 ? capacity->tail_s / capacity->ordinary_tail_s : 0,
 		.loss = loss_of(capacity, sample),
 		.backlog = backlog_of(capacity),
-		.unanswered = unanswered_of(capacity, sample),
+		.unanswered = unanswered_of(capacity),
 	};
 	bool answers = view.response_s > 0;
 	/* Of a service that is asked nothing, or whose answers are still on their way, a busy host says nothing. */

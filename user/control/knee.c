@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "control/average.h"
 #include "control/still.h"
 
 #define SLOW_S     1.0 /* over which the response is averaged, for slow moves */
@@ -28,7 +29,10 @@
 #define KNEE_STILL    0.5 /* of it gets done: for a moment that says that the host stands still, */
 #define KNEE_STILL_S  1.0 /* and longer, that it is another one */
 #define KNEE_BUSY     0.97 /* of it, while there is any strain */
-#define KNEE_SHARE    0.96
+#define KNEE_SHARE    0.97 /* of it is let in, */
+#define KNEE_ROOM     0.02 /* and so much more, at most, with next to no queue: the service would be idle by chance */
+#define KNEE_SHORT    0.75 /* of the target: a shorter queue says that the knee lies higher, */
+#define KNEE_LIFTS    0.05 /* by so much of what it is too short by, a second */
 #define KNEE_GUARDED  0.85
 #define KNEE_STEADY   0.4 /* shedding below that, where no backlog changes, is for nothing */
 #define KNEE_EASED    0.8
@@ -37,7 +41,6 @@
 #define KNEE_GONE_S   1.0  /* for so long: it is another one */
 #define TRUSTED_S     5.0  /* of calm, before more is tried; twice as long each time that fails, */
 #define TRUSTED_MOST  40.0 /* up to so long */
-#define TRUSTED_HASTE 0.25
 #define TRUSTED_KNOWN 10.0 /* so much shorter below what is proven: a knee that was learnt in a jam may be wrong */
 
 /* Settled. */
@@ -95,7 +98,7 @@ static void knee_follow(struct knee *knee, const struct capacity_view *view)
 {
 	double growth = knee->before_s > 0 ? (view->response_s - knee->before_s) / view->elapsed_s : 0;
 
-	knee->growth += (1 - exp(-view->elapsed_s / MOMENT_S)) * (growth - knee->growth);
+	knee->growth += average_weight(view->elapsed_s, MOMENT_S) * (growth - knee->growth);
 	knee->before_s = view->response_s;
 }
 
@@ -128,6 +131,35 @@ static double share_of(const struct capacity_view *view)
 	return view->guarded ? KNEE_GUARDED : KNEE_SHARE;
 }
 
+/* Where it stays, just below the knee: the lower, the longer the queue. */
+static double knee_settled(const struct knee *knee, const struct capacity_view *view)
+{
+	double queue_s = view->response_s - view->best_s;
+	double room = (SETTLES * view->target_s - queue_s) / fmax(DRAINED_S, DRAINED_TIMES * queue_s);
+
+	if (view->guarded)
+		return KNEE_GUARDED * knee->pps;
+	return knee->pps * (KNEE_SHARE + fmin(room, KNEE_ROOM));
+}
+
+/* With too long a queue, but nothing to be alarmed about. */
+static double knee_eased(const struct capacity *capacity, const struct knee *knee, const struct capacity_view *view)
+{
+	double wanted = view->guarded ? knee_draining(knee, view) : knee_settled(knee, view);
+
+	return fmin(capacity->pps, fmax(wanted, KNEE_EASED * knee->pps));
+}
+
+/* All that may come is let in, and still the queue is too short: the knee lies higher than where it was seen, while the
+ * host was slow perhaps. Far below what is proven that is not enough to say: there knee_rise() forgets it. */
+static void knee_lift(const struct capacity *capacity, struct knee *knee, const struct capacity_view *view)
+{
+	double spare = KNEE_SHORT - knee->slow_s / view->target_s;
+
+	if (spare > 0 && !view->guarded && !view->known && view->used_pps > capacity->pps)
+		knee->pps *= 1 + KNEE_LIFTS * spare * view->elapsed_s;
+}
+
 /* Up: the longer nothing was wrong, the faster; near the knee only once it has been let be for long enough. */
 static double knee_rise(const struct capacity *capacity, struct knee *knee, const struct capacity_view *view,
                         double error)
@@ -147,7 +179,7 @@ static double knee_rise(const struct capacity *capacity, struct knee *knee, cons
 		return capacity->pps * RISE_KNOWN;
 	if (far && knee->pps <= 0)
 		return capacity->pps * (1 + (view->guarded || knee->seen > 0 ? START_AGAIN : START) * view->elapsed_s);
-	double haste = trusted ? TRUSTED_HASTE : 1 + calm_s / (far ? HASTE_FAR_S : HASTE_S);
+	double haste = 1 + calm_s / (far ? HASTE_FAR_S : HASTE_S);
 	double most = view->guarded   ? RISE_GUARDED
 	              : knee->pps > 0 ? RISE_BEYOND
 	                              : RISE_BEYOND + view->calm_s / RISE_HASTE_S;
@@ -173,9 +205,7 @@ double capacity_law_knee(struct capacity *capacity, const struct capacity_view *
 	/* Else what gets done is what is let in. */
 	bool backlog = view->backlog < 1 || (view->backlog > 1 && stands) || fabs(knee->growth) > KNEE_MOVES;
 
-	knee->slow_s = knee->slow_s > 0
-	                       ? knee->slow_s * pow(view->response_s / knee->slow_s, 1 - exp(-view->elapsed_s / SLOW_S))
-	                       : view->response_s;
+	knee->slow_s = average_ratio(knee->slow_s, view->response_s, average_weight(view->elapsed_s, SLOW_S));
 	if (view->strain > 1 && view->done_pps > 0 && view->unanswered <= 0 &&
 	    (backlog || knee->pps <= 0 || knee->seen < KNEE_SEEN))
 		knee_learn(capacity, knee, view);
@@ -201,9 +231,11 @@ double capacity_law_knee(struct capacity *capacity, const struct capacity_view *
 	if (view->few)
 		return knee->still.pps;
 	if (view->strain > 1 && knee->pps > 0)
-		return fmin(capacity->pps, fmax(knee_draining(knee, view), KNEE_EASED * knee->pps));
-	if (capacity->pps < share_of(view) * knee->pps)
-		return fmin(capacity->pps * RISE_MOST, share_of(view) * knee->pps);
+		return knee_eased(capacity, knee, view);
+	knee_lift(capacity, knee, view);
+	double settled = knee_settled(knee, view);
+	if (capacity->pps < settled)
+		return fmin(capacity->pps * RISE_MOST, settled);
 	double error = fmax(fmin(SETTLES - knee->slow_s / view->target_s, ERROR_UP), -ERROR_DOWN);
 	double wanted = error > 0 ? knee_rise(capacity, knee, view, error)
 	                          : capacity->pps * (1 + error * GAIN * view->elapsed_s);

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The law, one step at a time: what it makes of a queue and of what it remembers. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "control/knee.h"
+
+#define TICK_S   0.1
+#define TARGET_S 0.020
+#define BEST_S   0.001
+#define PROVEN   500.0
+#define KNEE     1000.0
+#define FIGURES  10 /* more than enough for a knee to be believed */
+
+/* What comes is a crowd's, more than can be borne; what is let in is used up. */
+static struct capacity_view crowd(const struct capacity *capacity, double response_s)
+{
+	double strain = response_s / TARGET_S;
+
+	return (struct capacity_view){.elapsed_s = TICK_S,
+	                              .offered_pps = 3 * KNEE,
+	                              .admitted_pps = capacity->pps,
+	                              .used_pps = 1.01 * capacity->pps,
+	                              .done_pps = capacity->pps,
+	                              .response_s = response_s,
+	                              .target_s = TARGET_S,
+	                              .best_s = BEST_S,
+	                              .proven_pps = PROVEN,
+	                              .ordinary_pps = PROVEN,
+	                              .tail = 1,
+	                              .backlog = 1,
+	                              .strain = strain,
+	                              .severe = strain > 4,
+	                              .surge = true};
+}
+
+static void step(struct capacity *capacity, struct capacity_view view)
+{
+	capacity->strained_s = view.strain > 1 ? capacity->strained_s + TICK_S : 0;
+	capacity->calm_s = view.strain > 1 ? 0 : capacity->calm_s + TICK_S;
+	view.calm_s = capacity->calm_s;
+	capacity->pps = capacity->law(capacity, &view);
+}
+
+/* An overload in which a queue stood for so many figures of KNEE packets a second, and is gone. */
+static struct capacity learnt(int figures)
+{
+	struct capacity capacity;
+
+	capacity_init(&capacity);
+	capacity.pps = KNEE;
+	capacity.overload = true;
+	for (int i = 0; i < figures; i++) {
+		struct capacity_view queue = crowd(&capacity, 5 * TARGET_S);
+		queue.done_pps = KNEE;
+		queue.backlog = 0.8;
+		step(&capacity, queue);
+	}
+	capacity.pps = KNEE / 2;
+	return capacity;
+}
+
+static void steps(struct capacity *capacity, double seconds, double response_s)
+{
+	for (int left = (int)(seconds / TICK_S + 0.5); left > 0; left--)
+		step(capacity, crowd(capacity, response_s));
+}
+
+static void test_settles_by_the_length_of_the_queue(void **state)
+{
+	struct capacity shorter = learnt(FIGURES), longer = learnt(FIGURES);
+	(void)state;
+
+	assert_true(shorter.knee_pps > 0.99 * KNEE && shorter.knee_pps < 1.01 * KNEE);
+	steps(&shorter, 0.5, 2 * BEST_S);
+	steps(&longer, 0.5, 0.9 * TARGET_S);
+	assert_true(shorter.pps < KNEE && longer.pps > 0.9 * KNEE);
+	assert_true(longer.pps < 0.99 * shorter.pps);
+
+	/* Beyond the target: down, but not as if there were an alarm. */
+	double before = longer.pps;
+	step(&longer, crowd(&longer, 2 * TARGET_S));
+	assert_true(longer.pps < before && longer.pps > 0.85 * KNEE);
+}
+
+/* A knee that was seen while the host was slow is not believed for ever. */
+static void test_lifts_a_knee_that_no_queue_confirms(void **state)
+{
+	enum { TICKS = 50 };
+	struct capacity capacity = learnt(FIGURES), unused = learnt(FIGURES);
+	(void)state;
+
+	for (int i = 0; i < TICKS; i++) {
+		struct capacity_view view = crowd(&unused, TARGET_S / 2);
+		step(&capacity, crowd(&capacity, TARGET_S / 2));
+		view.used_pps = 0.9 * unused.pps;
+		step(&unused, view);
+	}
+	/* A strain, so that both say what they believe. */
+	step(&capacity, crowd(&capacity, 1.1 * TARGET_S));
+	step(&unused, crowd(&unused, 1.1 * TARGET_S));
+	assert_true(capacity.knee_pps > 1.03 * KNEE);
+	assert_true(unused.knee_pps < 1.01 * KNEE);
+}
+
+/* Whoever is held back then is not whom the queue is worked off for. */
+static void test_drains_at_once_for_others_than_are_held_back(void **state)
+{
+	struct capacity everybody = learnt(FIGURES), guarded = learnt(FIGURES), few = learnt(FIGURES);
+	(void)state;
+
+	everybody.pps = guarded.pps = few.pps = KNEE;
+	struct capacity_view view = crowd(&everybody, 5 * TARGET_S);
+	step(&everybody, view);
+	view.guarded = true;
+	step(&guarded, view);
+	view.guarded = false;
+	view.few = true;
+	step(&few, view);
+	assert_true(everybody.pps > 0.7 * KNEE);
+	assert_true(guarded.pps < 1.3 * PROVEN && few.pps < 1.3 * PROVEN);
+	assert_true(guarded.pps > PROVEN && few.pps > PROVEN);
+}
+
+/* Where newcomers are held back for the tenured, the tenured's slowest answers are what may not suffer. */
+static void test_rises_while_guarded_only_with_a_good_tail(void **state)
+{
+	struct capacity good = learnt(FIGURES), bad = learnt(FIGURES);
+	(void)state;
+
+	for (int i = 0; i < 100; i++) {
+		struct capacity_view view = crowd(&good, TARGET_S / 2);
+		view.guarded = true;
+		step(&good, view);
+		view.used_pps = bad.pps;
+		view.tail = 2;
+		step(&bad, view);
+	}
+	assert_true(bad.pps < 0.9 * KNEE && bad.pps > 0.8 * KNEE);
+	assert_true(good.pps > 1.01 * bad.pps);
+}
+
+/* What a few's beginning says on little evidence is theirs; what many figures say is the service's. */
+static void test_forgets_what_a_few_made_it_believe(void **state)
+{
+	struct capacity little = learnt(4), much = learnt(FIGURES);
+	(void)state;
+
+	for (int i = 0; i < 2; i++) {
+		struct capacity *capacity = i ? &much : &little;
+		struct capacity_view view = crowd(capacity, 2 * BEST_S);
+		view.few = true;
+		step(capacity, view);
+		assert_true(capacity->settled_pps > 0);
+		step(capacity, crowd(capacity, 2 * BEST_S));
+	}
+	assert_false(little.settled_pps > 0);
+	assert_true(much.settled_pps > 0.9 * KNEE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_settles_by_the_length_of_the_queue),
+		cmocka_unit_test(test_lifts_a_knee_that_no_queue_confirms),
+		cmocka_unit_test(test_drains_at_once_for_others_than_are_held_back),
+		cmocka_unit_test(test_rises_while_guarded_only_with_a_good_tail),
+		cmocka_unit_test(test_forgets_what_a_few_made_it_believe),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
