@@ -194,25 +194,25 @@ static void still_leave(struct knee *knee)
 	knee->still.pps = 0;
 }
 
-double capacity_law_knee(struct capacity *capacity, const struct capacity_view *view)
+/* What the interval says: whether a queue stands, where the knee is, how long that is to be believed. */
+static void knee_observe(struct capacity *capacity, struct knee *knee, const struct capacity_view *view)
 {
-	struct knee *knee = (struct knee *)capacity->memory;
 	bool begins = view->surge && knee->seen < KNEE_BEGINS;
-	bool alarmed = view->severe || (view->strain > 1 && (begins || (view->unproven && knee->pps <= 0))),
-	     draining = alarmed || (knee->draining > 0 && view->strain > 1);
-	bool stands = view->strain > KNEE_STANDS || view->done_pps > knee->pps;
+	bool alarmed = view->severe || (view->strain > 1 && (begins || (view->unproven && knee->pps <= 0)));
+	bool stands = view->strain > KNEE_STANDS || view->done_pps > knee->pps, new = alarmed && knee->draining <= 0;
+
 	knee_follow(knee, view);
 	/* Else what gets done is what is let in. */
 	bool backlog = view->backlog < 1 || (view->backlog > 1 && stands) || fabs(knee->growth) > KNEE_MOVES;
-
-	knee->slow_s = average_ratio(knee->slow_s, view->response_s, average_weight(view->elapsed_s, SLOW_S));
 	if (view->strain > 1 && view->done_pps > 0 && view->unanswered <= 0 &&
 	    (backlog || knee->pps <= 0 || knee->seen < KNEE_SEEN))
 		knee_learn(capacity, knee, view);
-	bool new = alarmed && knee->draining <= 0;
 	if (new) /* a knee that is met again is trusted longer */
 		knee->trust_s = fmax(fmin(2 * knee->trust_s, TRUSTED_MOST), TRUSTED_S);
-	knee->draining = draining;
+	knee->draining = alarmed || (knee->draining > 0 && view->strain > 1);
+	knee->slow_s = knee->draining > 0
+	                       ? view->response_s
+	                       : average_ratio(knee->slow_s, view->response_s, average_weight(view->elapsed_s, SLOW_S));
 	if (knee->seen >= KNEE_BEGINS)
 		capacity->knee_pps = knee->pps;
 	if (view->few)
@@ -220,16 +220,11 @@ double capacity_law_knee(struct capacity *capacity, const struct capacity_view *
 	else
 		still_leave(knee);
 	capacity->settled_pps = view->few ? knee->still.pps : share_of(view) * knee->pps;
-	if (draining)
-		knee->slow_s = view->response_s;
-	if (draining) {
-		double drained = knee_drain(capacity, knee, view);
-		/* Whoever is held back then is not whom it is drained for: down to what is ordinary, at once. */
-		double least = fmax(DRAIN_ORDINARY * view->ordinary_pps, DRAIN_LEAST * knee->pps);
-		return view->few || view->guarded ? fmin(drained, least) : drained;
-	}
-	if (view->few)
-		return knee->still.pps;
+}
+
+/* With no queue that stands, and no few. */
+static double knee_hold(const struct capacity *capacity, struct knee *knee, const struct capacity_view *view)
+{
 	if (view->strain > 1 && knee->pps > 0)
 		return knee_eased(capacity, knee, view);
 	knee_lift(capacity, knee, view);
@@ -242,4 +237,18 @@ double capacity_law_knee(struct capacity *capacity, const struct capacity_view *
 	if (capacity->pps > KNEE_GONE * knee->pps && view->calm_s > KNEE_GONE_S)
 		knee->pps = knee->trust_s = 0;
 	return wanted;
+}
+
+double capacity_law_knee(struct capacity *capacity, const struct capacity_view *view)
+{
+	struct knee *knee = (struct knee *)capacity->memory;
+
+	knee_observe(capacity, knee, view);
+	if (knee->draining <= 0)
+		return view->few ? knee->still.pps : knee_hold(capacity, knee, view);
+	double drained = knee_drain(capacity, knee, view);
+	if (!view->few && !view->guarded)
+		return drained;
+	/* Whoever is held back then is not whom it is drained for: down to what is ordinary, at once. */
+	return fmin(drained, fmax(DRAIN_ORDINARY * view->ordinary_pps, DRAIN_LEAST * knee->pps));
 }
