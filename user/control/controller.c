@@ -247,12 +247,10 @@ static void level_follow(struct controller *controller, double wanted, double hi
 	bool settles = controller->level_s < LEVEL_SETTLES_S, still = controller->capacity.few && !settles;
 	if (still && wanted > level * (1 - LEVEL_STILL) && wanted < level * (1 + LEVEL_STILL))
 		return;
-	if (still) /* what the others ask for is half of it for a moment: the ranks of the packet path bear that */
-		controller->level_pps = level + LEVEL_FOLLOWS_FEW * (wanted - level);
-	else if (wanted < level * (1 - LEVEL_NOISE))
+	if (wanted < level * (1 - LEVEL_NOISE))
 		controller->level_pps = settles ? wanted : fmax(wanted, level * LEVEL_FALLS);
-	else if (wanted < level * (1 + LEVEL_NOISE))
-		controller->level_pps = level + LEVEL_FOLLOWS * (wanted - level);
+	else if (still || wanted < level * (1 + LEVEL_NOISE))
+		controller->level_pps = level + (still ? LEVEL_FOLLOWS_FEW : LEVEL_FOLLOWS) * (wanted - level);
 	else
 		controller->level_pps = fmin(level * LEVEL_RISES, wanted);
 }
