@@ -85,21 +85,15 @@ void world_forget(struct world *world)
 {
 	struct datapath *dp = world->datapath;
 	struct error err;
-	__u64 now_ns;
 
 	for (int key = 0; key < HASH_KEYS - 1; key++) /* the last one is in the policies' seeds already */
 		dp->state->live.hash_keys[key] += 0x9e3779b97f4a7c16; /* even: they stay odd */
-	if (datapath_clock(dp, &now_ns, &err) < 0)
-		fail("%s", err.text);
 	memset(dp->details, 0, dp->sets * sizeof(*dp->details));
 	memset(dp->table, 0, dp->sets * sizeof(*dp->table));
 	memset(dp->overflows, 0, dp->sets * sizeof(*dp->overflows));
 	memset(dp->state->capacities, 0, sizeof(dp->state->capacities));
-	for (size_t set = 0; set < dp->sets; set++) {
-		for (int cell = 0; cell < SET_CELLS; cell++)
-			dp->table[set].states[cell] = now_ns << STATE_TAT_SHIFT;
-		dp->overflows[set].state = now_ns << STATE_TAT_SHIFT;
-	}
+	if (datapath_empty_cells(dp, &err) < 0)
+		fail("%s", err.text);
 }
 
 void world_reset(struct world *world)

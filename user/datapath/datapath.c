@@ -116,12 +116,31 @@ static void forget(struct datapath *dp)
 	memset(dp->catalogues, 0, 2 * sizeof(*dp->catalogues)); /* without a name a service's tallies are cleared */
 }
 
+/* By how much an empty cell has been idle for longer than any user's that comes now. Were it as long, whoever shares a
+ * set with a user of this very jiffy could be given that user's cell. */
+#define EMPTY_SINCE_NS (10 * KEPT_NS)
+
+int datapath_empty_cells(struct datapath *dp, struct error *err)
+{
+	__u64 now_ns;
+
+	int failure = datapath_clock(dp, &now_ns, err);
+	if (failure)
+		return failure;
+	__u64 state = (now_ns - EMPTY_SINCE_NS) << STATE_TAT_SHIFT;
+	for (size_t set = 0; set < dp->sets; set++) {
+		for (int cell = 0; cell < SET_CELLS; cell++)
+			dp->table[set].states[cell] = state;
+		dp->overflows[set].state = state;
+	}
+	return 0;
+}
+
 /* First use of fresh maps: hash keys, and every cell's time long past. `abi` is written last: a start that was cut
  * short is done again from here. */
 static int initialise(struct datapath *dp, struct error *err)
 {
 	struct live *live = &dp->state->live;
-	__u64 now_ns;
 
 	if (dp->answer.view.adopted && dp->answer.view.complete)
 		return 0;
@@ -132,14 +151,9 @@ static int initialise(struct datapath *dp, struct error *err)
 	for (int i = 0; i < HASH_KEYS; i++)
 		live->hash_keys[i] |= 1;
 	live->sets_mask = dp->sets - 1;
-	int failure = datapath_clock(dp, &now_ns, err);
+	int failure = datapath_empty_cells(dp, err);
 	if (failure)
 		return failure;
-	for (size_t set = 0; set < dp->sets; set++) {
-		for (int cell = 0; cell < SET_CELLS; cell++)
-			dp->table[set].states[cell] = now_ns << STATE_TAT_SHIFT;
-		dp->overflows[set].state = now_ns << STATE_TAT_SHIFT;
-	}
 	__atomic_store_n(&live->abi, SPILLWAY_ABI, __ATOMIC_RELEASE);
 	return 0;
 }

@@ -132,6 +132,11 @@ int datapath_load(struct datapath *dp, uint32_t features, struct error *err);
  * the caller, or -1. */
 int datapath_order(struct datapath *dp, const struct keeper_order *order, int *fd, struct error *err);
 
+/* Gives every cell of the table, and every set's overflow, a time that is long past: nobody owes anything. Who is in a
+ * cell, and what was counted there, is the caller's to wipe. Returns 0, or a negative errno value: the clock cannot be
+ * read. */
+int datapath_empty_cells(struct datapath *dp, struct error *err);
+
 /* Of a table of so many sets, in the kernel. */
 size_t table_bytes(size_t sets);
 
