@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* The capacity step: is the service as a whole over what it can take? One GCRA a service (ITU-T I.371) over all that it
  * admits. Who goes first is decided by how far each packet may find its theoretical arrival time (TAT) ahead: the
- * lowest rank one step, each rank above it one more. While lower ranks fill the capacity up to their step, a higher one
- * finds room above it, as long as it does not fill the capacity by itself. Where the capacity moves, a burst that was
- * seen to go well may come on top of that, of any rank.
+ * lowest rank half a step, each rank above it half a step more. While lower ranks fill the capacity up to theirs, a
+ * higher one finds room above it, as long as it does not fill the capacity by itself. Where the capacity moves, a burst
+ * that was seen to go well may come on top of that, of any rank.
  *
- * From the highest rank down: class, then tenured before newcomers, then packets of established connections before TCP
- * SYNs. Datagrams, which have no connections, are of the lower of those two: what more they may find ahead is a queue.
+ * From the highest rank down, a step apart: class, then tenured before newcomers, then packets of established
+ * connections before TCP SYNs. Datagrams, which have no connections, are of the lower of those two: what more they may
+ * find ahead is a queue. Half a step apart among equals of those: who is within its share goes before who uses all of
+ * it, and before who is not known yet; until levels have followed a capacity that fell, it is not for the former to
+ * pay.
  */
 #pragma once
 
@@ -14,17 +17,20 @@
 #include "compiler.h"
 #include "features.h"
 
-#define CLOCK_APART_NS       (1ULL << 30) /* further apart no two CPUs read the clock */
-#define CAPACITY_TRIES       8            /* compare-and-swap */
-#define RANK_ESTABLISHED     1
-#define RANK_TENURED         2
-#define RANK_OF_CLASS(class) ((class) * 4)
+#define CLOCK_APART_NS (1ULL << 30) /* further apart no two CPUs read the clock */
+#define CAPACITY_TRIES 8            /* compare-and-swap */
+
+/* In halves of a step. */
+#define RANK_WITHIN          1
+#define RANK_ESTABLISHED     2
+#define RANK_TENURED         4
+#define RANK_OF_CLASS(class) ((class) * 8)
 #define RANKS                RANK_OF_CLASS(CLASSES)
 
 /* A service's capacity as one packet meets it. */
 struct capacity {
 	__u64 cost_ns;  /* of this packet */
-	__u64 step_ns;  /* what each rank may run further ahead than the one below it; 0: there is no capacity */
+	__u64 step_ns;  /* what two ranks lie apart; 0: there is no capacity */
 	__u64 burst_ns; /* what all of them may */
 };
 
@@ -61,12 +67,24 @@ static __always_inline struct capacity capacity_now(const struct capacity_state 
 	};
 }
 
+/* How far ahead a packet of that rank may find the service's time. */
+static __always_inline __u64 rank_ahead(__u32 rank, const struct capacity *capacity)
+{
+	return (rank + 1) * capacity->step_ns / 2 + capacity->burst_ns;
+}
+
+/* The part of a user's rank that it has by leaving half of its burst unused; who owes nothing in any case does. */
+static __always_inline __u32 rank_within(__u64 ahead_ns, __u64 tolerance_ns, __u64 increment_ns)
+{
+	return !increment_ns || ahead_ns <= tolerance_ns / 2 ? RANK_WITHIN : 0;
+}
+
 /* How far a time runs ahead of now; 0 where it has passed, and where no rank could have brought it there with this
  * capacity: a debt from a smaller one is forgiven, unless it may be the charge of a CPU whose clock is later. */
 static __always_inline __u64 capacity_ahead(__u64 tat_ns, const struct capacity *capacity, __u64 now)
 {
 	__s64 ahead = tat_ns - now;
-	__s64 furthest = RANKS * capacity->step_ns + capacity->burst_ns + capacity->cost_ns + CLOCK_APART_NS;
+	__s64 furthest = rank_ahead(RANKS, capacity) + capacity->cost_ns + CLOCK_APART_NS;
 
 	return ahead > 0 && ahead <= furthest ? ahead : 0;
 }
@@ -77,7 +95,7 @@ static __always_inline bool capacity_over(const struct capacity_state *state, co
 {
 	__u64 tat_ns = *(const volatile __u64 *)&state->tat_ns;
 
-	return capacity_ahead(tat_ns, capacity, now) > (rank + 1) * capacity->step_ns + capacity->burst_ns;
+	return capacity_ahead(tat_ns, capacity, now) > rank_ahead(rank, capacity);
 }
 
 /* Whether a newcomer without room is to be known all the same: one a jiffy. Else, where all are newcomers, nobody could

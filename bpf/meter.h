@@ -397,6 +397,12 @@ static __always_inline void cell_count_over(struct meter_set *set, __u64 cell, c
 		__sync_fetch_and_add(&user->spilled_packets, 1);
 }
 
+/* How far a gauge's time runs ahead of now. */
+static __always_inline __u64 gauge_ahead(__u64 tat_ns, __u64 now)
+{
+	return tat_ns > now ? tat_ns - now : 0;
+}
+
 /* GCRA on a gauge, by compare-and-swap as above; `most_ns` is the most that one packet is charged. Whether it took the
  * charge. */
 static __always_inline bool gauge_charge(__u64 *tat_ns, __u64 increment_ns, __u64 most_ns, __u64 tolerance_ns,
@@ -488,6 +494,15 @@ static __always_inline struct capacity_state *metered_capacity_of(const struct p
 	return metered->capacity.step_ns ? meter_capacity_of(policy) : 0;
 }
 
+/* What a user's state adds to the rank of its packet: whether it is tenured, and whether it is within its share, as far
+ * as its time or that of its bytes says. Of who is named just now nothing is known. */
+static __always_inline __u32 user_rank(__u64 state, __u64 ahead_ns, __u64 tolerance_ns, __u64 increment_ns)
+{
+	__u32 within = state & STATE_PACKETS_MASK ? rank_within(ahead_ns, tolerance_ns, increment_ns) : 0;
+
+	return (state & STATE_TENURED ? RANK_TENURED : 0) + within;
+}
+
 /* Judges a packet of a user that has a cell: by the service's capacity, the gauges, the limit in packets; charges all,
  * or nothing. */
 static __always_inline int cell_judge(struct meter_set *set, __u64 cell, const struct policy *policy,
@@ -496,7 +511,11 @@ static __always_inline int cell_judge(struct meter_set *set, __u64 cell, const s
 	struct set_gauges *gauges = meter_gauges_of(metered->set_index, policy);
 	struct capacity_state *capacity = metered_capacity_of(policy, metered);
 	__u64 seen = *(volatile __u64 *)&set->states[cell], ahead = state_ahead(seen, metered->now_ns), next = 0;
-	__u32 rank = metered->rank + (seen & STATE_TENURED ? RANK_TENURED : 0);
+	bool by_bytes = gauges && policy->flags & POLICY_BYTES;
+	__u32 rank = metered->rank +
+	             user_rank(seen, by_bytes ? gauge_ahead(gauges->bytes_tat_ns[cell], metered->now_ns) : ahead,
+	                       by_bytes ? policy->byte_tolerance_ns : metered->tolerance_ns,
+	                       by_bytes ? metered->byte_increment : metered->increment_ns);
 
 	if (ahead > metered->tolerance_ns && ahead <= metered->furthest_ns + metered->increment_ns)
 		return OUTCOME_SPILLED + REASON_USER_LIMIT;
@@ -676,7 +695,9 @@ static __always_inline __u32 meter_charge(const struct policy *policy, const str
 		__u64 seen = *(volatile __u64 *)&set->states[cell], ahead = state_ahead(seen, now);
 		__u64 next = state_next(seen, ahead, known->increment_ns, now);
 		bool over = capacity && capacity_over(capacity, &known->capacity,
-		                                      known->rank + (seen & STATE_TENURED ? RANK_TENURED : 0), now);
+		                                      known->rank + user_rank(seen, ahead, known->tolerance_ns,
+		                                                              known->increment_ns),
+		                                      now);
 		if (likely(ahead <= known->tolerance_ns && !over && state_swap(&set->states[cell], seen, next))) {
 			/* Not atomic: two CPUs on one user may lose some, and verdicts do not hang on it. */
 			set->bytes[cell] += packet->bytes;

@@ -571,6 +571,42 @@ static void test_a_higher_rank_loses_nothing(void **state)
 	}
 }
 
+/* Six users use more than half of their bursts, and with that up to half of their rank's last step what the service can
+ * take. There is still room for who left its burst unused; and none for one of them, nor for whom nobody knows. */
+static void test_who_is_within_its_share_goes_first(void **state)
+{
+	enum { GREEDY = 6, MODEST = 6, STRANGER = 7, USED = 7, LAST_USED = 5, TRIES = 100 };
+	__u64 began_ns, took_ns = ~0ULL;
+	unsigned greedy = 0, modest = 0, stranger = 0;
+	struct shot shot;
+	(void)state;
+
+	configure_anew();
+	configure("  - {name: ranked, protocol: udp, ports: [1], capacity: 100, "
+	          "limit: {packets_per_second: 1000, burst: %u}}\n",
+	          USED + 1);
+	begin();
+	shot_load(&shot, "4 udp:1", 1);
+	for (int try = 0; try < TRIES && took_ns; try++) {
+		world_reset(&world);
+		shot_send(&shot, NEWCOMER, MODEST, 2);
+		usleep(50000);
+		began_ns = clock_now();
+		for (unsigned user = 0; user < GREEDY; user++)
+			shot_send(&shot, NEWCOMER, user, USED);
+		greedy = shot_send(&shot, NEWCOMER, 0, 1);
+		modest = shot_send(&shot, NEWCOMER, MODEST, 1);
+		stranger = shot_send(&shot, NEWCOMER, STRANGER, 1);
+		took_ns = clock_now() - began_ns;
+	}
+	assert_int_equal(took_ns, 0); /* else this machine is too slow */
+	assert_int_equal(modest, XDP_PASS);
+	assert_int_equal(greedy, XDP_DROP);
+	assert_int_equal(stranger, XDP_DROP);
+	assert_int_equal(passed("ranked"), 2 + (GREEDY - 1) * USED + LAST_USED + 1);
+	assert_int_equal(spilled("ranked", REASON_CAPACITY), USED - LAST_USED + 2);
+}
+
 /* Two CPUs at once, on users apart: the capacity is theirs together, to the packet. ----------------------------------
  */
 
@@ -807,6 +843,7 @@ int main(void)
 		cmocka_unit_test(test_newcomers_without_room_are_named),
 		cmocka_unit_test(test_a_capacity_in_bytes),
 		cmocka_unit_test(test_a_higher_rank_loses_nothing),
+		cmocka_unit_test(test_who_is_within_its_share_goes_first),
 		cmocka_unit_test(test_two_cpus_share_a_capacity),
 		cmocka_unit_test(test_tenure_is_for_the_steady),
 		cmocka_unit_test(test_tenure_outlasts_silence),

@@ -194,19 +194,30 @@ static uint64_t cost(const struct pace *pace, uint64_t units)
 	return pace->per_second ? units * NS_PER_S / pace->per_second : 0;
 }
 
-static bool capacity_is_over(const struct packet_sent *packet, uint64_t now)
+/* Who owes something and has half of a burst left is within its share. Who owes nothing is, too, if it has a cell from
+ * earlier; whether it still has is chance, so that what the program made of it is believed. */
+static bool is_within(const struct packet_sent *packet, uint64_t user_ahead)
+{
+	const struct pace *pace = &obvious.terms[packet->service].packets;
+
+	if (packet->overflow >= 0)
+		return false;
+	return user_ahead ? user_ahead <= tolerance(pace, 1) / 2 : packet->outcome != 1 + REASON_CAPACITY;
+}
+
+static bool capacity_is_over(const struct packet_sent *packet, uint64_t user_ahead, uint64_t now)
 {
 	const struct terms *terms = &obvious.terms[packet->service];
 	uint64_t increment = NS_PER_S / (terms->capacity ? terms->capacity : 1), jiffy = world.datapath->jiffy_ns;
 	uint64_t step = 2 * jiffy + 8 * increment;
-	unsigned rank = terms->class * 4 + (terms->tcp && !packet->opens);
+	unsigned steps = 1 + terms->class * 4 + (terms->tcp && !packet->opens);
 	uint64_t *time = &obvious.capacities[packet->service];
 
 	if (!terms->capacity)
 		return false;
-	if (ahead_of(*time, now) > 4ULL * CLASSES * step + increment + (1ULL << 30))
+	if (ahead_of(*time, now) > 4ULL * CLASSES * step + step / 2 + increment + (1ULL << 30))
 		*time = now;
-	return ahead_of(*time, now) > (rank + 1) * step;
+	return ahead_of(*time, now) > steps * step - (is_within(packet, user_ahead) ? 0 : step / 2);
 }
 
 /* The reason for which the packet goes, plus one; 0 where it passes. */
@@ -220,7 +231,7 @@ static unsigned obvious_judge(const struct packet_sent *packet, uint64_t now)
 
 	if (own && over(time, now, tolerance(&terms->packets, 1), one))
 		return 1 + REASON_USER_LIMIT;
-	if (capacity_is_over(packet, now))
+	if (capacity_is_over(packet, ahead_of(user->packets, now), now))
 		return 1 + REASON_CAPACITY;
 	if (!own && over(time, now, tolerance(&terms->packets, 1), one))
 		return 1 + REASON_USER_LIMIT;

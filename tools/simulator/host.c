@@ -8,10 +8,11 @@
 #define JIFFY_S        0.004
 #define STEP_PACKETS   8
 #define BURST_PACKETS  8 /* at any level */
+#define RANK_WITHIN    1 /* leaves half of its burst unused; ranks are in halves of a step */
 #define RANK_CONNECT   0 /* a newcomer's SYN, where no tenants are of other classes */
-#define RANK_NEWCOMER  1 /* a packet of an established connection */
-#define RANK_TENURED   3
-#define RANKS          12
+#define RANK_NEWCOMER  2 /* a packet of an established connection */
+#define RANK_TENURED   6
+#define RANKS          24
 #define CLOCK_APART_S  1.07
 #define RATE_LEAST     0.1
 #define SMOOTHING_S    0.5 /* OBSERVER_SMOOTHING_S */
@@ -87,22 +88,25 @@ static bool capacity_over(struct host *host, unsigned rank, double now_s)
 	double step = 2 * JIFFY_S + STEP_PACKETS / host->capacity_pps,
 	       burst = host->capacity_burst / host->capacity_pps;
 
-	if (host->tat_s - now_s > RANKS * step + burst + 1 / host->capacity_pps + CLOCK_APART_S)
+	if (host->tat_s - now_s > (RANKS + 1) * step / 2 + burst + 1 / host->capacity_pps + CLOCK_APART_S)
 		host->tat_s = now_s;
-	return isfinite(host->capacity_pps) && host->tat_s - now_s > (rank + 1) * step + burst;
-}
-
-static unsigned rank_of(const struct host_user *known, bool connects)
-{
-	if (known && known->tenured)
-		return RANK_TENURED;
-	return connects ? RANK_CONNECT : RANK_NEWCOMER;
+	return isfinite(host->capacity_pps) && host->tat_s - now_s > (rank + 1) * step / 2 + burst;
 }
 
 /* How long a user may send at once what it had left unused. */
 static double burst_of(const struct host *host, const struct host_user *user)
 {
 	return fmax(host->burst_s, BURST_PACKETS / (host->level_pps * (double)user->weight));
+}
+
+static unsigned rank_of(const struct host *host, const struct host_user *user, bool connects, double now_s)
+{
+	unsigned newcomer = connects ? RANK_CONNECT : RANK_NEWCOMER;
+
+	if (!user || !user->packets)
+		return newcomer;
+	bool within = !isfinite(host->level_pps) || user->tat_s - now_s <= burst_of(host, user) / 2;
+	return (user->tenured ? RANK_TENURED : newcomer) + (within ? RANK_WITHIN : 0);
 }
 
 /* One a jiffy of those without room is known all the same. */
@@ -127,7 +131,7 @@ bool host_admit(struct host *host, uint32_t user, bool connects, double now_s)
 	}
 	if (known && isfinite(host->level_pps) && known->tat_s - now_s > burst_of(host, known))
 		return false;
-	if (capacity_over(host, rank_of(known, connects), now_s)) {
+	if (capacity_over(host, rank_of(host, known, connects, now_s), now_s)) {
 		host_name(host, known, now_s);
 		return false;
 	}

@@ -122,7 +122,7 @@ static void forget(struct datapath *dp)
 
 int datapath_empty_cells(struct datapath *dp, struct error *err)
 {
-	__u64 now_ns;
+	__u64 now_ns = 0;
 
 	int failure = datapath_clock(dp, &now_ns, err);
 	if (failure)
