@@ -468,6 +468,40 @@ static void test_excess_by(void **state)
 	assert_null(strstr(trial.why, "few"));
 }
 
+/* Everybody asks for `rate`, but for one who asks for four times all. */
+static void one_above(struct trial *trial, double rate)
+{
+	crowd(trial, rate);
+	trial->users[0].rate = trial->users[1].rate = rate;
+	trial->users[2].rate = 4000;
+}
+
+/* A few are left what the others do not ask for: what those ask for in half a second of haste does not move it, and
+ * what they go on asking for does. */
+static void test_a_burst_of_others_moves_no_level_of_a_few(void **state)
+{
+	struct trial trial = calm();
+
+	(void)state;
+	steps(&trial, 60);
+	flood(&trial);
+	one_above(&trial, 50);
+	step(&trial);
+	trial.signals.responses = 100;
+	trial.signals.response_p50_s = 0.001;
+	steps(&trial, 10);
+	double before = trial.decision.level_pps;
+	assert_string_equal(trial.decision.excess_by, "few");
+
+	one_above(&trial, 58);
+	double wanted = level_find(trial.users, trial.count, 0, trial.controller.capacity.pps);
+	assert_true(wanted < before / 2);
+	steps(&trial, 0.5);
+	assert_true(trial.decision.level_pps > 0.98 * before);
+	steps(&trial, 30);
+	assert_true(trial.decision.level_pps < 1.2 * wanted);
+}
+
 static void test_minimum_above_maximum(void **state)
 {
 	struct trial trial = calm();
@@ -516,6 +550,7 @@ int main(void)
 		cmocka_unit_test(test_no_target_yet),
 		cmocka_unit_test(test_host),
 		cmocka_unit_test(test_f24_absurd),
+		cmocka_unit_test(test_a_burst_of_others_moves_no_level_of_a_few),
 		cmocka_unit_test(test_minimum_above_maximum),
 		cmocka_unit_test(test_excess_by),
 		cmocka_unit_test(test_tenured),

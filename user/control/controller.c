@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/units.h"
+#include "control/average.h"
 
 #define ELAPSED_MOST_S  1.0  /* after a longer pause the figures are of another time */
 #define STALE_LET_GO_S  30.0 /* as long as the kernel stands by a level that nobody refreshes */
@@ -19,12 +20,10 @@
 #define FAULT_REQUESTS  3
 #define FAULT_TRICKLE   0.05 /* of what is proven is let through a fault, to see it end */
 #define NEWCOMERS_SHARE 0.1  /* of the capacity, kept for newcomers where the tenured alone would fill it */
-#define LEVEL_MARGIN                                                                                     \
-	1.1 /* of the capacity above the sum of fair shares: else users at their level meet the capacity \
-	     */
-#define REST_SMALL     0.1 /* of all that is asked for */
-#define TENURED_FIT    1.2 /* times the capacity: so many tenured are left to the packet path's ranks */
-#define TENURED_MARGIN 2.0 /* above the heaviest tenured demand: it was measured, and varies */
+#define LEVEL_MARGIN    1.1  /* of the capacity above the sum of fair shares: users at their level must not meet it */
+#define REST_SMALL      0.1  /* of all that is asked for */
+#define TENURED_FIT     1.2  /* times the capacity: so many tenured are left to the packet path's ranks */
+#define TENURED_MARGIN  2.0  /* above the heaviest tenured demand: it was measured, and varies */
 #define TENURED_LOSS                                                                                    \
 	0.7 /* of what the tenured ask for: where fair shares for all take more, newcomers are too many \
 	     */
@@ -40,6 +39,7 @@
 #define LEVEL_STILL       0.15 /* where it is a few who feel it, it need not be exact */
 #define LEVEL_FOLLOWS     0.1  /* within the noise: a step's part of the way */
 #define LEVEL_FOLLOWS_FEW 0.01
+#define LEVEL_WANTED_S    1.0 /* over which what it follows is averaged: the others' haste is not theirs */
 #define LEVEL_SETTLES_S   3.0 /* a level goes down at once when it is new; then by steps */
 #define LEVEL_FALLS       0.97
 #define LEVEL_RISES       1.1  /* a step, where more is wanted */
@@ -93,8 +93,11 @@ static struct capacity_sample sample_of(const struct controller_signals *signals
 
 void controller_init(struct controller *controller)
 {
-	*controller = (struct controller){
-		.level_pps = INFINITY, .margin = 1, .told_capacity = INFINITY, .told_level = INFINITY};
+	*controller = (struct controller){.level_pps = INFINITY,
+	                                  .wanted_pps = INFINITY,
+	                                  .margin = 1,
+	                                  .told_capacity = INFINITY,
+	                                  .told_level = INFINITY};
 	capacity_init(&controller->capacity);
 }
 
@@ -102,7 +105,7 @@ void controller_resume(struct controller *controller, double capacity_pps, doubl
 {
 	controller_init(controller);
 	controller->capacity.pps = controller->told_capacity = capacity_pps;
-	controller->level_pps = controller->told_level = level_pps;
+	controller->level_pps = controller->wanted_pps = controller->told_level = level_pps;
 }
 
 /* Faults --------------------------------------------------------------------------------------------------------- */
@@ -224,8 +227,9 @@ static void level_follow(struct controller *controller, double wanted, double hi
 {
 	double level = controller->level_pps * scaled;
 
+	controller->wanted_pps *= scaled;
 	if (!isfinite(level)) {
-		controller->level_pps = wanted;
+		controller->level_pps = controller->wanted_pps = wanted;
 		controller->held_s = controller->level_s = 0;
 		return;
 	}
@@ -240,11 +244,14 @@ static void level_follow(struct controller *controller, double wanted, double hi
 	}
 	controller->held_s = 0;
 	controller->level_s += elapsed_s;
+	controller->wanted_pps += average_weight(elapsed_s, LEVEL_WANTED_S) * (wanted - controller->wanted_pps);
 	if (wanted > level && controller->capacity.unused_s > LEVEL_UNUSED_S) {
 		controller->level_pps = fmin(level * LEVEL_RISES, wanted);
 		return;
 	}
 	bool settles = controller->level_s < LEVEL_SETTLES_S, still = controller->capacity.few && !settles;
+	if (still)
+		wanted = controller->wanted_pps;
 	if (still && wanted > level * (1 - LEVEL_STILL) && wanted < level * (1 + LEVEL_STILL))
 		return;
 	if (wanted < level * (1 - LEVEL_NOISE))
@@ -273,10 +280,21 @@ static void few_step(struct controller *controller, bool few, bool nameless, dou
 	controller->capacity.few = few || (controller->capacity.few && controller->many_s < lasts_s);
 }
 
-/* How many times what it was a level is now, since the capacity is. Of a few it does not follow. */
-static double level_scale(const struct capacity *capacity, double before)
+/* How many times what it was a level is now, since the capacity is. Of a crowd it is as many. Of a few, where it falls,
+ * it is by as much as what the others leave of it; where it rises there is no haste. */
+static double level_scale(const struct controller *controller, const struct demand *users, size_t count, double rest,
+                          double capacity)
 {
-	return !capacity->few && before > 0 && isfinite(before) && isfinite(capacity->pps) ? capacity->pps / before : 1;
+	double before = controller->leveled_pps, total = demands_sum(users, count) + rest;
+
+	if (!(before > 0) || !isfinite(before) || !isfinite(capacity))
+		return 1;
+	if (!controller->capacity.few)
+		return capacity / before;
+	if (capacity >= before || total <= before)
+		return 1;
+	double left = level_find(users, count, rest * before / total, before);
+	return left > 0 ? level_find(users, count, rest * capacity / total, capacity) / left : 1;
 }
 
 static void level_step(struct controller *controller, const struct controller_bounds *bounds, struct demand *users,
@@ -284,13 +302,13 @@ static void level_step(struct controller *controller, const struct controller_bo
 {
 	double minimum = bounds->level_minimum > 0 ? bounds->level_minimum : 0;
 	double maximum = maximum_of(bounds->level_maximum, minimum), highest = demands_highest(users, count);
-	double scaled = level_scale(&controller->capacity, controller->leveled_pps);
 	/* While a queue is worked off, the ranks of the packet path keep a few out as well; their level can stay. */
 	double capacity = controller->capacity.few ? fmax(controller->capacity.pps, controller->capacity.settled_pps)
 	                                           : controller->capacity.pps;
+	double scaled = level_scale(controller, users, count, rest, capacity);
 	bool fair = false;
 
-	controller->leveled_pps = controller->capacity.pps;
+	controller->leveled_pps = capacity;
 	/* While it is away or comes back, what little it takes is nobody's fair share: capacity alone decides. */
 	if (controller->faulty || controller->capacity.pps < controller->capacity.returning_pps)
 		controller->level_pps = INFINITY;

@@ -81,6 +81,7 @@ void controller_why(const struct controller_decision *decision, char *out, size_
 struct controller {
 	struct capacity capacity;
 	double level_pps;   /* INFINITY: none felt */
+	double wanted_pps;  /* the level that demands call for, averaged; counts where there is a level */
 	double leveled_pps; /* the capacity that the level was last made for; 0: none yet */
 	double told_capacity, told_level;
 	double many_s;    /* how long what is too much has been asked for by more than a few */
