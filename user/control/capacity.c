@@ -60,14 +60,14 @@
 #define FLOOR_RESPONSES 2.0  /* and not before so many response times */
 #define TRICKLE         0.05 /* of what is proven is let in whatever happens: else nobody sees how it is */
 #define FLOOR_SINKS     0.7  /* a second, then */
-#define TRIAL_SHARE     0.75
-#define TRIAL_S         1.0
-#define TRIAL_RESPONSES 2.0
+#define TRIAL_LESS      0.16 /* of what gets done is not let in, */
+#define TRIAL_S         0.36 /* until a queue were shorter by that */
+#define TRIAL_RESPONSES 0.5  /* and by so many responses */
 #define BACKLOG         1.15 /* so far apart are what gets done and what is let in where a backlog changes; */
 #define BACKLOG_CHANCE  2.0  /* and so many standard deviations */
 #define MOMENT_S        0.3
 #define USED_MUCH       0.7  /* of the capacity */
-#define TRIAL_HELPED    0.67 /* of the response that it was */
+#define TRIAL_HELPED    0.75 /* of the response that it was */
 #define EXCUSED         2.0
 #define HOLD_S          8.0 /* after an overload, before the capacity is let go */
 #define LET_GO          0.5 /* growth a second, then */
@@ -279,9 +279,9 @@ void capacity_return(struct capacity *capacity, double pps)
 	capacity->asked = capacity->unanswered = 0;
 }
 
-/* Shedding is a trial. What is let in is less than the service was seen to get done, no backlog grows or is worked off,
- * and still the response is no better: then it is not load that makes the service slow (but what it depends on, say),
- * and the target is let be for as long as that lasts. */
+/* Shedding is a trial. What is let in is less than the service was seen to get done, for so long that a queue were gone
+ * or much shorter; but no backlog grows or is worked off, and the response is no better. Then it is not load that makes
+ * the service slow (but what it depends on, say), and the target is let be for as long as that lasts. */
 static void trial_step(struct capacity *capacity, const struct capacity_view *view, double target_s, bool strained)
 {
 	double moment_s = moment_of(view->elapsed_s);
@@ -292,13 +292,13 @@ static void trial_step(struct capacity *capacity, const struct capacity_view *vi
 	capacity->trial_pps = strained ? fmax(capacity->trial_pps, capacity->done / moment_s) : 0;
 	bool quiet =
 		view->backlog >= 1 && view->backlog <= 1 && view->loss <= LOSS_MUCH && view->unanswered <= LOSS_MUCH;
-	if (!strained || !quiet || capacity->admitted / moment_s > TRIAL_SHARE * capacity->trial_pps ||
-	    !(change > TRIAL_HELPED && change < 1 / TRIAL_HELPED)) {
+	double less = strained ? 1 - capacity->admitted / moment_s / capacity->trial_pps : 0;
+	if (!quiet || !(less > TRIAL_LESS) || !(change > TRIAL_HELPED && change < 1 / TRIAL_HELPED)) {
 		capacity->trial_s = 0;
 		capacity->trial_response_s = capacity->steady_s;
+		return;
 	}
-	capacity->trial_s += view->elapsed_s;
-	/* A queue of so long, drained by the share that is not let in, would be seen to shrink by then. */
+	capacity->trial_s += view->elapsed_s * less;
 	if (capacity->trial_s < fmax(TRIAL_S, TRIAL_RESPONSES * view->response_s))
 		return;
 	capacity->excused_s = capacity->steady_s;
@@ -361,7 +361,7 @@ static double wanted_in_overload(struct capacity *capacity, const struct capacit
 	double floor_pps = capacity->floor_pps;
 	if (view->surge && view->strain > (view->few ? 1 : SEVERE))
 		floor_pps = fmax(FLOOR_DRAINS * floor_pps, fmin(FLOOR_ORDINARY * view->ordinary_pps, floor_pps));
-	if (stands)
+	if (capacity->settled_pps > 0 && (view->few || view->guarded)) /* it is others who wait */
 		floor_pps = fmin(floor_pps, capacity->settled_pps);
 	return fmax(wanted, fmin(fmax(floor_pps, TRICKLE * capacity->proven_pps), before));
 }

@@ -29,9 +29,9 @@
 #define KNEE_STILL    0.5 /* of it gets done: for a moment that says that the host stands still, */
 #define KNEE_STILL_S  1.0 /* and longer, that it is another one */
 #define KNEE_BUSY     0.97 /* of it, while there is any strain */
-#define KNEE_SHARE    0.97 /* of it is let in, */
+#define KNEE_SHARE    0.98 /* of it is let in, */
 #define KNEE_ROOM     0.02 /* and so much more, at most, with next to no queue: the service would be idle by chance */
-#define KNEE_SHORT    0.75 /* of the target: a shorter queue says that the knee lies higher, */
+#define KNEE_SHORT    0.85 /* of the target: a shorter queue says that the knee lies higher, */
 #define KNEE_LIFTS    0.05 /* by so much of what it is too short by, a second */
 #define KNEE_GUARDED  0.85
 #define KNEE_STEADY   0.4 /* shedding below that, where no backlog changes, is for nothing */
