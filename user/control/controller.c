@@ -244,7 +244,9 @@ static void level_follow(struct controller *controller, double wanted, double hi
 	}
 	controller->held_s = 0;
 	controller->level_s += elapsed_s;
-	controller->wanted_pps += average_weight(elapsed_s, LEVEL_WANTED_S) * (wanted - controller->wanted_pps);
+	/* Where some of a few are only just heard of, they seem to be left any amount. */
+	double heard = fmin(wanted, level * (1 + LEVEL_NOISE));
+	controller->wanted_pps += average_weight(elapsed_s, LEVEL_WANTED_S) * (heard - controller->wanted_pps);
 	if (wanted > level && controller->capacity.unused_s > LEVEL_UNUSED_S) {
 		controller->level_pps = fmin(level * LEVEL_RISES, wanted);
 		return;

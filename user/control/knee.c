@@ -166,7 +166,8 @@ static double knee_rise(const struct capacity *capacity, struct knee *knee, cons
 {
 	if (view->calm_s > FLAT_S && knee->slow_s < FLAT * view->best_s && (view->known || !view->guarded))
 		knee->pps = 0;
-	bool near = capacity->pps > KNEE_NEAR * knee->pps, far = knee->slow_s < FAR_BELOW * view->target_s;
+	bool near = capacity->pps > (view->guarded ? KNEE_GUARDED : KNEE_NEAR) * knee->pps,
+	     far = knee->slow_s < FAR_BELOW * view->target_s;
 	double calm_s = near ? fmax(view->calm_s - knee->trust_s, 0) : view->calm_s;
 	bool trusted = near && calm_s <= 0;
 
@@ -186,10 +187,11 @@ static double knee_rise(const struct capacity *capacity, struct knee *knee, cons
 	return capacity->pps * (1 + fmin(error * haste * GAIN, most) * view->elapsed_s);
 }
 
-/* What was taken for the knee while a few were at work, and on few figures, is not one for others. */
-static void still_leave(struct knee *knee)
+/* What was taken for the knee while a few were at work, and on few figures, is not one for a crowd; where the tenured
+ * are guarded it is better than none. */
+static void still_leave(struct knee *knee, bool guarded)
 {
-	if (knee->still.pps > 0 && knee->seen < KNEE_SEEN)
+	if (knee->still.pps > 0 && knee->seen < KNEE_SEEN && !guarded)
 		knee->pps = knee->seen = 0;
 	knee->still.pps = 0;
 }
@@ -218,7 +220,7 @@ static void knee_observe(struct capacity *capacity, struct knee *knee, const str
 	if (view->few)
 		still_step(&knee->still, view, &knee->pps, new, capacity->strained_s);
 	else
-		still_leave(knee);
+		still_leave(knee, view->guarded);
 	capacity->settled_pps = view->few ? knee->still.pps : share_of(view) * knee->pps;
 }
 
