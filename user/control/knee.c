@@ -171,7 +171,7 @@ static double knee_rise(const struct capacity *capacity, struct knee *knee, cons
 	double calm_s = near ? fmax(view->calm_s - knee->trust_s, 0) : view->calm_s;
 	bool trusted = near && calm_s <= 0;
 
-	if (view->guarded && view->tail > TAIL_GUARDED) /* it is the tenured who wait */
+	if (view->guarded && (trusted || view->tail > TAIL_GUARDED)) /* it is the tenured who wait */
 		return capacity->pps;
 	if (view->used_pps < (view->known ? USED_KNOWN : USED) * capacity->pps)
 		return capacity->pps;
