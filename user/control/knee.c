@@ -44,25 +44,26 @@
 #define TRUSTED_KNOWN 10.0 /* so much shorter below what is proven: a knee that was learnt in a jam may be wrong */
 
 /* Settled. */
-#define SETTLES      0.65 /* of the target, on average */
-#define ERROR_UP     0.5
-#define ERROR_DOWN   4.0
-#define GAIN         0.1  /* of the error, a second */
-#define USED         0.85 /* of the capacity must be used before more is tried */
-#define USED_KNOWN   0.6  /* will do well below what is proven */
-#define FAR_BELOW    0.4  /* of the target: there it rises faster */
-#define HASTE_S      3.0  /* of calm double the speed at which it rises */
-#define HASTE_FAR_S  1.0
-#define RISE_KNOWN   1.1 /* a step, to what went well before */
-#define RISE_MOST    1.25
-#define START        0.7 /* a second, while no queue was ever seen and none is near; */
-#define START_AGAIN  0.2 /* where one was, or would be one before the tenured */
-#define RISE_GUARDED 0.03
-#define TAIL_GUARDED 1.5 /* times the ordinary one: there it rises no more */
-#define RISE_BEYOND  0.1 /* a second, where a knee may be near: the queue that is made until it is seen is short; */
-#define FLAT         1.5 /* best responses: no queue at all, so that a knee which is believed to be near is not; */
-#define FLAT_S       1.0
-#define RISE_HASTE_S 10.0 /* of calm, and it may be by so much a second */
+#define SETTLES           0.65 /* of the target, on average */
+#define ERROR_UP          0.5
+#define ERROR_DOWN        4.0
+#define GAIN              0.1  /* of the error, a second */
+#define USED              0.85 /* of the capacity must be used before more is tried */
+#define USED_KNOWN        0.6  /* will do well below what is proven */
+#define FAR_BELOW         0.4  /* of the target: there it rises faster */
+#define HASTE_S           3.0  /* of calm double the speed at which it rises */
+#define HASTE_FAR_S       1.0
+#define RISE_KNOWN        1.1 /* a step, to what went well before */
+#define RISE_MOST         1.25
+#define START             0.7 /* a second, while no queue was ever seen and none is near; */
+#define START_AGAIN       0.2 /* where one was, or would be one before the tenured */
+#define RISE_GUARDED      0.03
+#define RISE_GUARDED_NEAR 0.008 /* it is the tenured who meet the queue that says where the knee is */
+#define TAIL_GUARDED      1.5   /* times the ordinary one: there it rises no more */
+#define RISE_BEYOND       0.1 /* a second, where a knee may be near: the queue that is made until it is seen is short; */
+#define FLAT              1.5 /* best responses: no queue at all, so that a knee which is believed to be near is not; */
+#define FLAT_S            1.0
+#define RISE_HASTE_S      10.0 /* of calm, and it may be by so much a second */
 
 /* What it remembers: all zero when an overload begins. */
 struct knee {
@@ -181,7 +182,7 @@ static double knee_rise(const struct capacity *capacity, struct knee *knee, cons
 	if (far && knee->pps <= 0)
 		return capacity->pps * (1 + (view->guarded || knee->seen > 0 ? START_AGAIN : START) * view->elapsed_s);
 	double haste = 1 + calm_s / (far ? HASTE_FAR_S : HASTE_S);
-	double most = view->guarded   ? RISE_GUARDED
+	double most = view->guarded   ? (near ? RISE_GUARDED_NEAR : RISE_GUARDED)
 	              : knee->pps > 0 ? RISE_BEYOND
 	                              : RISE_BEYOND + view->calm_s / RISE_HASTE_S;
 	return capacity->pps * (1 + fmin(error * haste * GAIN, most) * view->elapsed_s);
