@@ -30,7 +30,7 @@
 /* A service's capacity as one packet meets it. */
 struct capacity {
 	__u64 cost_ns;  /* of this packet */
-	__u64 step_ns;  /* what two ranks lie apart; 0: there is no capacity */
+	__u64 step_ns;  /* two ranks; 0: there is no capacity */
 	__u64 burst_ns; /* what all of them may */
 };
 
