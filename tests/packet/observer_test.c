@@ -131,6 +131,14 @@ static void test_demands_and_the_rest(void **state)
 	double in_tick = traffic.offered * traffic.elapsed_s;
 	assert_true(fabs(in_tick - 255) < 1e-6 && traffic.admitted == traffic.offered);
 
+	/* And since that tick. */
+	double arrived = -1;
+	assert_int_equal(observer_arrived(observer, dns, &arrived, &err), 0);
+	assert_true(arrived == 0);
+	run(words[0], 7);
+	assert_int_equal(observer_arrived(observer, dns, &arrived, &err), 0);
+	assert_true(arrived == 7);
+
 	/* In bytes: 1,042 a frame. */
 	users = observer_demands(observer, big, &count, &rest);
 	assert_int_equal(count, 1);

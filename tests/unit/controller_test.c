@@ -502,6 +502,55 @@ static void test_a_burst_of_others_moves_no_level_of_a_few(void **state)
 	assert_true(trial.decision.level_pps < 1.2 * wanted);
 }
 
+/* A few are left what the others do not take of the capacity: where that falls, by as much, and at once. */
+static void test_a_falling_capacity_takes_the_level_of_a_few_along(void **state)
+{
+	struct trial trial = calm();
+
+	(void)state;
+	steps(&trial, 60);
+	flood(&trial);
+	one_above(&trial, 20);
+	step(&trial);
+	trial.signals.responses = 100;
+	trial.signals.response_p50_s = 0.001;
+	steps(&trial, 10);
+	double level = trial.decision.level_pps, left = trial.controller.leveled_pps - 20 * (USERS - 1);
+	assert_string_equal(trial.decision.excess_by, "few");
+
+	trial.controller.capacity.ordinary_pps = 500; /* below that it does not fall */
+	trial.signals.response_p99_s = 0.05;          /* somebody waits for them */
+	steps(&trial, 2);
+	double left_now = trial.controller.leveled_pps - 20 * (USERS - 1);
+	assert_true(left_now > 0.3 * left && left_now < 0.6 * left);
+	assert_true(trial.decision.level_pps >= 0.97 * level * left_now / left && trial.decision.level_pps <= left_now);
+}
+
+/* Between two steps as well: not by chance, not before anything is known, and not while there is an overload. */
+static void test_a_flood_is_seen_before_the_next_step(void **state)
+{
+	struct trial trial = calm();
+	const struct capacity *capacity = &trial.controller.capacity;
+
+	(void)state;
+	step(&trial);
+	assert_false(capacity_surges(capacity, 1e6, TICK_S));
+	steps(&trial, 60);
+	assert_true(fabs(trial.decision.capacity_pps - 2000) < 100);
+	assert_false(capacity_surges(capacity, 0, TICK_S));
+	assert_false(capacity_surges(capacity, 210, TICK_S));
+	assert_true(capacity_surges(capacity, 280, TICK_S));
+
+	/* What is known to come at once is none. */
+	trial.controller.capacity.burst = 100;
+	assert_false(capacity_surges(capacity, 400, TICK_S));
+
+	flood(&trial);
+	step(&trial);
+	assert_true(trial.decision.overloaded);
+	assert_false(capacity_surges(capacity, 1e6, TICK_S));
+}
+
 static void test_minimum_above_maximum(void **state)
 {
 	struct trial trial = calm();
@@ -551,6 +600,8 @@ int main(void)
 		cmocka_unit_test(test_host),
 		cmocka_unit_test(test_f24_absurd),
 		cmocka_unit_test(test_a_burst_of_others_moves_no_level_of_a_few),
+		cmocka_unit_test(test_a_falling_capacity_takes_the_level_of_a_few_along),
+		cmocka_unit_test(test_a_flood_is_seen_before_the_next_step),
 		cmocka_unit_test(test_minimum_above_maximum),
 		cmocka_unit_test(test_excess_by),
 		cmocka_unit_test(test_tenured),

@@ -16,7 +16,7 @@
 #define WARM_UP_FACTOR    3.0
 #define NOBODY            UINT32_MAX
 
-enum { EVENT_ARRIVAL, EVENT_PATIENCE, EVENT_FINISH, EVENT_MOVES_ON, EVENT_TICK };
+enum { EVENT_ARRIVAL, EVENT_PATIENCE, EVENT_FINISH, EVENT_MOVES_ON, EVENT_TICK, EVENT_GLANCE };
 
 /* One try of a request. */
 struct request {
@@ -356,9 +356,32 @@ static void world_decide(struct world *world, const struct controller_signals *s
 	fprintf(world->trace, "%8.1f s  %s\n", world->now_s, why);
 }
 
-static void world_tick(struct world *world)
+static void world_step(struct world *world, double elapsed)
 {
 	struct controller_signals signals;
+	struct tick *tick = record_at(world->record, world->now_s - TICK_S / 2);
+
+	host_read(&world->host, world->now_s, elapsed, &signals);
+	world->ticked_s = world->now_s;
+	tick->offered_pps = (float)signals.offered_pps;
+	tick->admitted_pps = (float)signals.admitted_pps;
+	if (!world->law)
+		return;
+	signals_spoil(world, &signals);
+	world_decide(world, &signals, tick);
+}
+
+/* As the daemon does it, between two ticks. */
+static void world_glance(struct world *world)
+{
+	agenda_plan(&world->agenda, (struct event){.at_s = world->now_s + GLANCE_S, .what = EVENT_GLANCE});
+	if (!under(world, INCIDENT_STARVE, NULL) && world->now_s > world->ticked_s &&
+	    capacity_surges(&world->controller.capacity, world->host.offered, TICK_S))
+		world_step(world, world->now_s - world->ticked_s);
+}
+
+static void world_tick(struct world *world)
+{
 	double starve = 0, elapsed = world->now_s - world->ticked_s;
 	struct tick *tick = record_at(world->record, world->now_s - TICK_S / 2);
 
@@ -369,14 +392,7 @@ static void world_tick(struct world *world)
 	tick->response_s = (float)responses_quantile(&world->host.responses, 0.5);
 	if (!(elapsed > TICK_S / 2) || (under(world, INCIDENT_STARVE, &starve) && elapsed < starve - TICK_S / 2))
 		return;
-	host_read(&world->host, world->now_s, elapsed, &signals);
-	world->ticked_s = world->now_s;
-	tick->offered_pps = (float)signals.offered_pps;
-	tick->admitted_pps = (float)signals.admitted_pps;
-	if (!world->law)
-		return;
-	signals_spoil(world, &signals);
-	world_decide(world, &signals, tick);
+	world_step(world, elapsed);
 }
 
 /* ---------------------------------------------------------------------------------------------------------------- */
@@ -401,6 +417,8 @@ static void world_open(struct world *world)
 		crowd_plan_next(world, i);
 	}
 	agenda_plan(&world->agenda, (struct event){.at_s = TICK_S, .what = EVENT_TICK});
+	if (world->law)
+		agenda_plan(&world->agenda, (struct event){.at_s = GLANCE_S, .what = EVENT_GLANCE});
 }
 
 static void world_close(struct world *world)
@@ -429,6 +447,9 @@ static void world_handle(struct world *world, const struct event *event)
 	case EVENT_MOVES_ON:
 		world->services[SERVICE_EDGE].hung = under(world, INCIDENT_HANG, NULL);
 		service_next(&world->services[SERVICE_EDGE], world->now_s, &world->agenda, &world->chance);
+		return;
+	case EVENT_GLANCE:
+		world_glance(world);
 		return;
 	default:
 		world_tick(world);

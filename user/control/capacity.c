@@ -266,6 +266,14 @@ double capacity_burst(const struct capacity *capacity)
 	return capacity->overload ? 0 : HEADROOM_PEAK * capacity->burst;
 }
 
+bool capacity_surges(const struct capacity *capacity, double arrived, double tick_s)
+{
+	double most = capacity->pps * tick_s;
+
+	return !capacity->overload && isfinite(most) &&
+	       arrived > most + SURGE_CHANCE * sqrt(most) + capacity_burst(capacity);
+}
+
 void capacity_return(struct capacity *capacity, double pps)
 {
 	memset(capacity->memory, 0, sizeof(capacity->memory));

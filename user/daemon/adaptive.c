@@ -21,6 +21,7 @@
 #define IDLE_STEP_S    0.5 /* a service that nothing comes to is looked at so often */
 #define PACE_WEIGHT    0.1
 #define LONGEST_KEPT_S 10
+#define GLANCES        16 /* services looked at between two ticks, each time */
 
 /* A value as the kernel was told it. */
 struct written {
@@ -35,6 +36,7 @@ struct adapted {
 	struct controller controller;
 	struct controller_decision last;
 	bool decided;
+	bool used;        /* something came since the tick before the last */
 	double stepped_s; /* when that was */
 	struct written level, capacity;
 	double told_level, told_capacity; /* by events; INFINITY: none */
@@ -49,6 +51,7 @@ struct adaptive {
 	double interval_s;
 	double longest_s[2], longest_since_s; /* of the current and the last LONGEST_KEPT_S */
 	uint64_t late;
+	unsigned glanced; /* the number of the service that was looked at last between two ticks */
 };
 
 static double tenant_weight(enum user_kind kind, const __u64 key[2], void *argument)
@@ -293,6 +296,7 @@ static bool service_tick(struct adaptive *adaptive, struct adapted *service, dou
 	double rest, known;
 	size_t count;
 
+	service->used = traffic.offered > 0;
 	if (fresh && is_idle(service, &traffic, now_s))
 		return false;
 	service->stepped_s = now_s;
@@ -326,6 +330,46 @@ void adaptive_tick(struct adaptive *adaptive, double now_s)
 	if (!first)
 		adaptive->interval_s += PACE_WEIGHT * (elapsed_s - adaptive->interval_s);
 	adaptive->ticked_s = now_s;
+}
+
+/* Something comes, all of it is let in, and how much may be is known. */
+static bool is_floodable(const struct adapted *service)
+{
+	return service->decided && service->used && !service->last.overloaded && isfinite(service->last.capacity_pps);
+}
+
+bool adaptive_is_watchful(const struct adaptive *adaptive)
+{
+	for (unsigned number = 1; number < SERVICES_MAX; number++)
+		if (adaptive->services[number] && is_floodable(adaptive->services[number]))
+			return true;
+	return false;
+}
+
+static bool surges(const struct adaptive *adaptive, const struct adapted *service)
+{
+	struct error err;
+	double arrived;
+
+	/* The next tick fails to read it as well, and tells. */
+	return observer_arrived(adaptive->daemon->observer, service->number, &arrived, &err) == 0 &&
+	       capacity_surges(&service->controller.capacity, arrived, OBSERVER_TICK_MS / 1000.0);
+}
+
+bool adaptive_surges(struct adaptive *adaptive)
+{
+	unsigned looked = 0;
+
+	for (unsigned i = 1; i < SERVICES_MAX && looked < GLANCES; i++) {
+		adaptive->glanced = adaptive->glanced % (SERVICES_MAX - 1) + 1;
+		const struct adapted *service = adaptive->services[adaptive->glanced];
+		if (!service || !is_floodable(service))
+			continue;
+		looked++;
+		if (surges(adaptive, service))
+			return true;
+	}
+	return false;
 }
 
 void adaptive_tick_ends(struct adaptive *adaptive, double now_s)

@@ -25,6 +25,13 @@ void adaptive_follow(struct adaptive *adaptive);
 /* One tick, after those of the observer and the signals. `now_s` is monotonic. */
 void adaptive_tick(struct adaptive *adaptive, double now_s);
 
+/* Whether there is a service that adaptive_surges() would look at: one that is used, and not overloaded. */
+bool adaptive_is_watchful(const struct adaptive *adaptive);
+
+/* Between two ticks: whether one of a few services, others each time, is flooded, so that the next tick is due now. A
+ * system call for each of them, and nothing but asks. */
+bool adaptive_surges(struct adaptive *adaptive);
+
 /* What a service's controller wants, and why; what is in force is in struct datapath_paces. */
 struct adaptive_service {
 	bool bytes;                             /* a second; else packets */

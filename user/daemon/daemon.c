@@ -319,6 +319,18 @@ static void overrides_drop_lapsed(struct daemon *daemon, double now_s)
 		daemon->override_lapsed = false;
 }
 
+static const struct timeval tick_interval = {.tv_usec = OBSERVER_TICK_MS * 1000L};
+static const struct timeval glance_interval = {.tv_usec = 20000};
+
+/* Where nothing comes nobody is woken for it. */
+static void watch_between_ticks(const struct daemon *daemon)
+{
+	if (adaptive_is_watchful(daemon->adaptive))
+		event_add(daemon->glance, &glance_interval);
+	else
+		event_del(daemon->glance);
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *argument)
 {
 	struct daemon *daemon = argument;
@@ -337,11 +349,24 @@ static void on_tick(evutil_socket_t fd, short what, void *argument)
 	silences_tick(daemon->silences, now_s);
 	recorder_tick(daemon->recorder);
 	adaptive_tick_ends(daemon->adaptive, daemon_clock_s());
+	watch_between_ticks(daemon);
 	if (daemon->aged_s && now_s - daemon->aged_s < DATAPATH_AGE_S)
 		return;
 	daemon->aged_s = now_s;
 	if (datapath_age(daemon->datapath, &err) < 0)
 		log_error("%s", err.text);
+}
+
+/* A flood that begins after a tick is let in, as far as nothing is known of it, until the next: that one comes at once,
+ * and the one after it in its time. */
+static void on_glance(evutil_socket_t fd, short what, void *argument)
+{
+	struct daemon *daemon = argument;
+
+	if (!adaptive_surges(daemon->adaptive))
+		return;
+	event_add(daemon->tick, &tick_interval);
+	on_tick(fd, what, argument);
 }
 
 static void on_reload(evutil_socket_t fd, short what, void *argument)
@@ -442,16 +467,33 @@ static struct event_base *loop_new(void)
 	return loop;
 }
 
-static struct event *timer_new(struct daemon *daemon, event_callback_fn callback)
+static struct event *timer_new(struct daemon *daemon, const struct timeval *interval, event_callback_fn callback)
 {
-	static const struct timeval tick = {.tv_usec = OBSERVER_TICK_MS * 1000L};
 	struct event *event = event_new(daemon->loop, -1, EV_PERSIST, callback, daemon);
 
 	if (event) {
 		event_priority_set(event, 0);
-		event_add(event, &tick);
+		event_add(event, interval);
 	}
 	return event;
+}
+
+static void timers_free(struct daemon *daemon)
+{
+	if (daemon->tick)
+		event_free(daemon->tick);
+	if (daemon->glance)
+		event_free(daemon->glance);
+}
+
+static int timers_new(struct daemon *daemon, struct error *err)
+{
+	daemon->tick = timer_new(daemon, &tick_interval, on_tick);
+	daemon->glance = timer_new(daemon, &glance_interval, on_glance);
+	if (daemon->tick && daemon->glance)
+		return 0;
+	timers_free(daemon);
+	return error_set(err, -ENOMEM, "timers: no memory");
 }
 
 static struct event *signal_new(struct daemon *daemon, int number, event_callback_fn callback)
@@ -546,17 +588,17 @@ static int serve(struct daemon *daemon, struct error *err)
 		failure = lists_keeper_new(&keeper, daemon, err);
 	if (!failure)
 		failure = recorder_new(&recorder, daemon, err);
+	if (!failure)
+		failure = timers_new(daemon, err);
 	if (failure)
 		return failure;
 	daemon->server = server;
 	daemon->recorder = recorder;
-	struct event *tick = timer_new(daemon, on_tick);
 	on_tick(-1, 0, daemon);
 	announce(daemon);
 	event_base_dispatch(daemon->loop);
 	sd_notify(0, "STOPPING=1");
-	if (tick)
-		event_free(tick);
+	timers_free(daemon);
 	return 0;
 }
 

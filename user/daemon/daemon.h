@@ -56,7 +56,8 @@ struct daemon {
 	struct event_base *loop;
 	struct server *server;
 	struct recorder *recorder; /* NULL until it serves */
-	struct event *caught[3];   /* SIGTERM, SIGINT, SIGHUP */
+	struct event *tick, *glance;
+	struct event *caught[3]; /* SIGTERM, SIGINT, SIGHUP */
 	struct override overrides[DAEMON_OVERRIDES_MAX];
 	size_t overrides_count;
 	bool override_lapsed; /* and the kernel does not know of it yet */

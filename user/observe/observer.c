@@ -224,6 +224,21 @@ struct observed_traffic observer_traffic(const struct observer *observer, unsign
 	return following ? following->traffic : (struct observed_traffic){0};
 }
 
+int observer_arrived(const struct observer *observer, unsigned service, double *out, struct error *err)
+{
+	const struct following *following = observer->services[service].following;
+	struct service_tallies tallies;
+
+	int failure = datapath_read_tallies(observer->dp, service, &tallies, err);
+	if (failure)
+		return failure;
+	struct totals now = totals_of(&tallies, following->bytes);
+	*out = following->read_s > 0 && now.offered > following->last.offered
+	               ? (double)(now.offered - following->last.offered)
+	               : 0;
+	return 0;
+}
+
 struct demand *observer_demands(struct observer *observer, unsigned service, size_t *count, double *rest)
 {
 	struct following *following = observer->services[service].following;

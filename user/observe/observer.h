@@ -98,6 +98,10 @@ struct observed_traffic {
 };
 struct observed_traffic observer_traffic(const struct observer *observer, unsigned service);
 
+/* What has come for a followed service since the last tick, in its unit, as its counters say now. Returns 0, or -errno
+ * with `*out` as it was: a counter could not be read. */
+int observer_arrived(const struct observer *observer, unsigned service, double *out, struct error *err);
+
 /* What the users of a followed service ask for, as of the newest pass, smoothed as their rates are; beyond some
  * thousands, users who ask for nearly the same are one demand. `*rest` is what all others offered: users of a single
  * packet, and those without a place in the table. The list is the caller's to change until the next call. */
