@@ -64,7 +64,7 @@ in_own_mounts() {
 
 @test "F11: without a BPF file system the daemon mounts one" {
 	in_own_mounts '
-		umount /sys/fs/bpf
+		umount -A /sys/fs/bpf
 		"$SPILLWAY" run --config "$CONFIG" 2>&1 &
 		for _ in {1..3000}; do "$SPILLWAY" status >/dev/null 2>&1 && break; sleep 0.02; done
 		findmnt -no FSTYPE,OPTIONS /sys/fs/bpf
@@ -79,7 +79,7 @@ in_own_mounts() {
 	in_own_mounts 'mount -o remount,bind,ro /sys/fs/bpf && "$SPILLWAY" run --config "$CONFIG"'
 	assert_failure 1
 	assert_output --partial "$SPILLWAY_PINS: cannot make the directory of pins: Read-only file system"
-	in_own_mounts 'umount /sys/fs/bpf && exec setpriv --bounding-set -sys_admin --inh-caps -sys_admin \
+	in_own_mounts 'umount -A /sys/fs/bpf && exec setpriv --bounding-set -sys_admin --inh-caps -sys_admin \
 		"$SPILLWAY" run --config "$CONFIG"'
 	assert_failure 1
 	assert_output --partial "/sys/fs/bpf: cannot mount the BPF file system: Operation not permitted"
