@@ -412,7 +412,7 @@ static double headroom(struct capacity *capacity, const struct capacity_view *vi
 	if (capacity->overload || !view->surge || view->offered_pps <= most)
 		return most;
 	overload_begin(capacity, view);
-	return fmax(HEADROOM_PASSED * proven, capacity->peak_pps);
+	return fmax(fmax(FLOOR_ORDINARY * capacity->ordinary_pps, PROVEN_LEAST), capacity->peak_pps);
 }
 
 static bool is_surge(const struct capacity_view *view)

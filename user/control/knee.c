@@ -55,8 +55,9 @@
 #define HASTE_FAR_S       1.0
 #define RISE_KNOWN        1.1 /* a step, to what went well before */
 #define RISE_MOST         1.25
-#define START             0.7 /* a second, while no queue was ever seen and none is near; */
-#define START_AGAIN       0.2 /* where one was, or would be one before the tenured */
+#define START             0.7  /* a second, while no queue was ever seen and none is near; */
+#define START_AGAIN       0.2  /* where one was; */
+#define START_GUARDED     0.06 /* where it would be one before the tenured */
 #define RISE_GUARDED      0.03
 #define RISE_GUARDED_NEAR 0.008 /* it is the tenured who meet the queue that says where the knee is */
 #define TAIL_GUARDED      1.5   /* times the ordinary one: there it rises no more */
@@ -161,6 +162,14 @@ static void knee_lift(const struct capacity *capacity, struct knee *knee, const 
 		knee->pps *= 1 + KNEE_LIFTS * spare * view->elapsed_s;
 }
 
+/* How fast it rises, where no knee is known. */
+static double start_of(const struct knee *knee, const struct capacity_view *view)
+{
+	if (view->guarded)
+		return START_GUARDED;
+	return knee->seen > 0 ? START_AGAIN : START;
+}
+
 /* Up: the longer nothing was wrong, the faster; near the knee only once it has been let be for long enough. */
 static double knee_rise(const struct capacity *capacity, struct knee *knee, const struct capacity_view *view,
                         double error)
@@ -180,7 +189,7 @@ static double knee_rise(const struct capacity *capacity, struct knee *knee, cons
 	    (!trusted || view->calm_s > knee->trust_s / TRUSTED_KNOWN))
 		return capacity->pps * RISE_KNOWN;
 	if (far && knee->pps <= 0)
-		return capacity->pps * (1 + (view->guarded || knee->seen > 0 ? START_AGAIN : START) * view->elapsed_s);
+		return capacity->pps * (1 + start_of(knee, view) * view->elapsed_s);
 	double haste = 1 + calm_s / (far ? HASTE_FAR_S : HASTE_S);
 	double most = view->guarded   ? (near ? RISE_GUARDED_NEAR : RISE_GUARDED)
 	              : knee->pps > 0 ? RISE_BEYOND
