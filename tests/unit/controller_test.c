@@ -133,6 +133,20 @@ static void test_flood(void **state)
 	assert_non_null(strstr(trial.why, "is above its target of"));
 }
 
+/* More than there ever was: before any response says how that is, what is let in is what is ordinary. */
+static void test_surge(void **state)
+{
+	struct trial trial = calm();
+
+	(void)state;
+	steps(&trial, 60);
+	trial.signals.offered_pps = 5000;
+	trial.signals.admitted_pps = trial.decision.capacity_pps;
+	step(&trial);
+	assert_true(trial.decision.overloaded);
+	assert_true(trial.decision.capacity_pps >= 1000 && trial.decision.capacity_pps < 1250);
+}
+
 /* Ten seconds after a flood nothing is felt of it. */
 static void test_release(void **state)
 {
@@ -586,6 +600,7 @@ int main(void)
 		cmocka_unit_test(test_calm),
 		cmocka_unit_test(test_bursts),
 		cmocka_unit_test(test_flood),
+		cmocka_unit_test(test_surge),
 		cmocka_unit_test(test_release),
 		cmocka_unit_test(test_target),
 		cmocka_unit_test(test_overflows),

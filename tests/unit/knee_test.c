@@ -145,22 +145,42 @@ static void test_rises_while_guarded_only_with_a_good_tail(void **state)
 	assert_true(good.pps > 1.01 * bad.pps);
 }
 
-/* What a few's beginning says on little evidence is theirs; what many figures say is the service's. */
-static void test_forgets_what_a_few_made_it_believe(void **state)
+/* Where no queue was ever seen, the first one would be before the tenured: a crowd's is sought ten times as fast. */
+static void test_seeks_an_unknown_knee_slowly_while_guarded(void **state)
 {
-	struct capacity little = learnt(4), much = learnt(FIGURES);
+	struct capacity everybody = learnt(0), guarded = learnt(0);
 	(void)state;
 
-	for (int i = 0; i < 2; i++) {
-		struct capacity *capacity = i ? &much : &little;
-		struct capacity_view view = crowd(capacity, 2 * BEST_S);
+	for (int i = 0; i < 5; i++) {
+		step(&everybody, crowd(&everybody, 2 * BEST_S));
+		struct capacity_view view = crowd(&guarded, 2 * BEST_S);
+		view.guarded = true;
+		step(&guarded, view);
+	}
+	assert_true(everybody.pps > 1.3 * KNEE / 2);
+	assert_true(guarded.pps > KNEE / 2 && guarded.pps < 1.05 * KNEE / 2);
+}
+
+/* What a few's beginning says on little evidence is theirs; what many figures say is the service's. While the tenured
+ * are guarded little is better than none. */
+static void test_forgets_what_a_few_made_it_believe(void **state)
+{
+	struct capacity little = learnt(4), much = learnt(FIGURES), guarded = learnt(4);
+	struct capacity *const capacities[] = {&little, &much, &guarded};
+	(void)state;
+
+	for (size_t i = 0; i < 3; i++) {
+		struct capacity_view view = crowd(capacities[i], 2 * BEST_S);
 		view.few = true;
-		step(capacity, view);
-		assert_true(capacity->settled_pps > 0);
-		step(capacity, crowd(capacity, 2 * BEST_S));
+		step(capacities[i], view);
+		assert_true(capacities[i]->settled_pps > 0);
+		view = crowd(capacities[i], 2 * BEST_S);
+		view.guarded = capacities[i] == &guarded;
+		step(capacities[i], view);
 	}
 	assert_false(little.settled_pps > 0);
 	assert_true(much.settled_pps > 0.9 * KNEE);
+	assert_true(guarded.settled_pps > 0.8 * KNEE);
 }
 
 int main(void)
@@ -170,6 +190,7 @@ int main(void)
 		cmocka_unit_test(test_lifts_a_knee_that_no_queue_confirms),
 		cmocka_unit_test(test_drains_at_once_for_others_than_are_held_back),
 		cmocka_unit_test(test_rises_while_guarded_only_with_a_good_tail),
+		cmocka_unit_test(test_seeks_an_unknown_knee_slowly_while_guarded),
 		cmocka_unit_test(test_forgets_what_a_few_made_it_believe),
 	};
 
