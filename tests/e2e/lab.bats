@@ -251,5 +251,7 @@ until_true() {
 		"$CLIENT" --users 4 --http 5 --dns 5 --seconds 2 --progress --json
 	assert_success
 	assert_equal "$(jq -s 'map(select(.second)) | length >= 2' <<<"$output")" true
-	assert_equal "$(jq -s 'map(select(.users))[0].total.answered' <<<"$output")" 80
+	# One that a busy machine answers later than its client waits is lost, and none is anything else.
+	assert_equal "$(jq -s 'map(select(.users))[0].total | .answered + .lost' <<<"$output")" 80
+	assert [ "$(jq -s 'map(select(.users))[0].total.answered' <<<"$output")" -ge 40 ]
 }

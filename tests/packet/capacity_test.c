@@ -626,8 +626,23 @@ static struct reading read_used_up(const char *service)
 	exit(2); /* the threads are at work: no way back into the test */
 }
 
+#define TWO_CPUS_TRIES 10
+
+/* What was admitted in half a second beyond what the capacity lets in; negative: less. `*expected`: that. */
+static double admitted_beyond(const char *service, double *expected)
+{
+	struct reading from = read_used_up(service);
+	usleep(500000);
+	struct reading until = read_used_up(service);
+
+	*expected = (double)(until.clock_ns - from.clock_ns) / (double)live_policy(service)->capacity_increment;
+	return (double)(until.passed - from.passed) - *expected;
+}
+
 static void hold_on_two_cpus(const char *service, unsigned port)
 {
+	double expected, beyond, slack;
+	int tries = 0;
 	struct shot *shots = calloc(4, sizeof(*shots));
 	struct hammer hammers[HAMMERS_MAX];
 	char words[64];
@@ -638,18 +653,15 @@ static void hold_on_two_cpus(const char *service, unsigned port)
 	}
 	hammers_start(hammers, HAMMERS_MAX, &world, shots, 4, 0);
 	usleep(200000);
-	struct reading from = read_used_up(service);
-	usleep(500000);
-	struct reading until = read_used_up(service);
+	do { /* a machine that stands still meanwhile offers nothing: never more, but once in a while all of it */
+		beyond = admitted_beyond(service, &expected);
+		/* A packet of each thread may find room that the other takes, or be charged and not counted yet. */
+		slack = 2 * HAMMERS_MAX + expected / 1000;
+	} while (beyond < -slack && ++tries < TWO_CPUS_TRIES);
 	hammers_end(hammers, HAMMERS_MAX);
 	free(shots);
-
-	double increment_ns = (double)live_policy(service)->capacity_increment;
-	double expected = (double)(until.clock_ns - from.clock_ns) / increment_ns;
-	double admitted = (double)(until.passed - from.passed);
-	/* A packet of each thread may find room that the other takes, or be charged and not counted yet. */
-	if (fabs(admitted - expected) > 2 * HAMMERS_MAX + expected / 1000)
-		fail_msg("%s: %.0f admitted, expected %.0f", service, admitted, expected);
+	if (fabs(beyond) > slack)
+		fail_msg("%s: %.0f admitted, expected %.0f", service, expected + beyond, expected);
 }
 
 static void test_two_cpus_share_a_capacity(void **state)
