@@ -490,6 +490,19 @@ static void one_above(struct trial *trial, double rate)
 	trial->users[2].rate = 4000;
 }
 
+/* Calm, then flooded so, until the queue is gone and the level settled. */
+static void settle_with_one_above(struct trial *trial, double rate)
+{
+	steps(trial, 60);
+	flood(trial);
+	one_above(trial, rate);
+	step(trial);
+	trial->signals.responses = 100;
+	trial->signals.response_p50_s = 0.001;
+	steps(trial, 10);
+	assert_string_equal(trial->decision.excess_by, "few");
+}
+
 /* A few are left what the others do not ask for: what those ask for in half a second of haste does not move it, and
  * what they go on asking for does. */
 static void test_a_burst_of_others_moves_no_level_of_a_few(void **state)
@@ -497,15 +510,8 @@ static void test_a_burst_of_others_moves_no_level_of_a_few(void **state)
 	struct trial trial = calm();
 
 	(void)state;
-	steps(&trial, 60);
-	flood(&trial);
-	one_above(&trial, 50);
-	step(&trial);
-	trial.signals.responses = 100;
-	trial.signals.response_p50_s = 0.001;
-	steps(&trial, 10);
+	settle_with_one_above(&trial, 50);
 	double before = trial.decision.level_pps;
-	assert_string_equal(trial.decision.excess_by, "few");
 
 	one_above(&trial, 58);
 	double wanted = level_find(trial.users, trial.count, 0, trial.controller.capacity.pps);
@@ -522,15 +528,8 @@ static void test_a_falling_capacity_takes_the_level_of_a_few_along(void **state)
 	struct trial trial = calm();
 
 	(void)state;
-	steps(&trial, 60);
-	flood(&trial);
-	one_above(&trial, 20);
-	step(&trial);
-	trial.signals.responses = 100;
-	trial.signals.response_p50_s = 0.001;
-	steps(&trial, 10);
+	settle_with_one_above(&trial, 20);
 	double level = trial.decision.level_pps, left = trial.controller.leveled_pps - 20 * (USERS - 1);
-	assert_string_equal(trial.decision.excess_by, "few");
 
 	trial.controller.capacity.ordinary_pps = 500; /* below that it does not fall */
 	trial.signals.response_p99_s = 0.05;          /* somebody waits for them */

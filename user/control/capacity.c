@@ -399,7 +399,7 @@ static void capacity_decide(struct capacity *capacity, const struct capacity_vie
 }
 
 /* Above the highest rate that went well for a second (or the highest of a step) nothing is let in, whether overloaded
- * or not. Who passes even that, is more than there ever was: what is let in grows from what is proven, by the law. */
+ * or not. Who passes even that, is more than there ever was: what is let in grows from what is ordinary, by the law. */
 static double headroom(struct capacity *capacity, const struct capacity_view *view)
 {
 	double proven = fmax(capacity->proven_pps, PROVEN_LEAST);
