@@ -6,7 +6,7 @@ BUILD_PACKAGES := make gcc clang-19 bpftool pkg-config libbpf-dev libelf-dev zli
 # The laboratory's.
 RUN_PACKAGES := $(BUILD_PACKAGES) jq nginx-light unbound iproute2 ethtool procps util-linux
 TEST_PACKAGES := llvm-19 libcmocka-dev bats bats-assert bats-support curl dnsperf \
-	nftables iptables prometheus tcpdump python3 clang-format-19 clang-tidy-19 cppcheck shellcheck valgrind strace faketime knot tmux libclang-rt-19-dev tshark \
+	nftables iptables prometheus tcpdump python3 clang-format-19 clang-tidy-19 cppcheck shellcheck valgrind strace faketime python3-unbound tmux libclang-rt-19-dev tshark \
 	chromium-headless-shell python3-prometheus-client \
 	mandoc groff-base man-db systemd bash-completion zsh fish debhelper dpkg-dev fakeroot lintian mmdebstrap gcovr acl
 PACKAGES := $(RUN_PACKAGES) $(TEST_PACKAGES)

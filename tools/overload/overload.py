@@ -38,7 +38,6 @@ class Bench:
         """The most that the server answers, then what half of that feels like."""
         service = self.service
         lab.wait_until(self.answers, service.name, 30)
-        lab.hold_to_processor(service)
         self.capacity = max(self.answered_at_best() for _ in range(CALIBRATION_RUNS))
         self.good_rate = self.capacity / 2
         sent = self.counters.read(service.transport)[0]
