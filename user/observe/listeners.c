@@ -15,10 +15,11 @@
 #define LISTENERS_MOST 65536
 #define BUFFER_BYTES   32768 /* of a part of the kernel's answer: it makes them no longer */
 
-/* A listener by the kernel's cookie, and what it had dropped. */
+/* A listener by the kernel's cookie, what it had dropped, and whether much of its queue was in use. */
 struct account {
 	uint64_t cookie;
 	uint32_t drops;
+	bool filled;
 };
 
 struct listeners {
@@ -106,7 +107,8 @@ static int on_listener(const struct nlmsghdr *message, void *argument)
 	const struct listeners *listeners = look->listeners;
 	const struct inet_diag_msg *told = mnl_nlmsg_get_payload(message);
 	struct nlattr *attribute; /* not const for the sake of the macro, which casts that away */
-	struct account now = {.cookie = told->id.idiag_cookie[0] | (uint64_t)told->id.idiag_cookie[1] << 32};
+	struct account now = {.cookie = told->id.idiag_cookie[0] | (uint64_t)told->id.idiag_cookie[1] << 32,
+	                      .filled = told->idiag_rqueue > told->idiag_wqueue / 2};
 
 	mnl_attr_for_each(attribute, message, sizeof(*told))
 	{
@@ -118,7 +120,9 @@ static int on_listener(const struct nlmsghdr *message, void *argument)
 	const struct account *before =
 		listeners->count ? bsearch(&now, listeners->accounts, listeners->count, sizeof(now), by_cookie) : NULL;
 	uint32_t dropped = now.drops - (before ? before->drops : 0);
-	if (dropped && listeners->looked) {
+	/* SYNs that merely came twice are counted as well: forged ones do, while its queue is empty. */
+	bool full = now.filled || !before || before->filled;
+	if (dropped && full && listeners->looked) {
 		struct listener listener = listener_of(told);
 		look->tell(&listener, dropped, look->argument);
 	}

@@ -24,5 +24,7 @@ void listeners_free(struct listeners *listeners);
 typedef void listeners_teller(const struct listener *listener, uint32_t dropped, void *argument);
 
 /* Tells of each listener that has dropped something since the last look: SYNs and last acknowledgements that met a full
- * queue. One that is new since then has dropped all that it has. The first look tells nothing. */
+ * queue. One that is new since then has dropped all that it has. The first look tells nothing. The kernel's account has
+ * also what else was not for the listener to take, so that it is believed only where more than half of the queue of
+ * connections was in use, at this look or the last. */
 int listeners_look(struct listeners *listeners, listeners_teller *tell, void *argument, struct error *err);
