@@ -294,12 +294,16 @@ struct live {
 #define LEVEL_TIME_MASK              ((1ULL << LEVEL_TIME_BITS) - 1)
 #define LEVEL_WORD(increment, clock) ((__u64)(increment) << LEVEL_TIME_BITS | ((clock) & LEVEL_TIME_MASK))
 
+#define COST_SHIFT 8
+
 /* How far a service has used its capacity, and what that is: a cache line to itself. */
 struct capacity_state {
 	__u64 tat_ns;   /* GCRA's theoretical arrival time; written by the packet path, as is `named_ns` */
-	__u64 word;     /* LEVEL_WORD; written by user space, as is `burst_ns` */
+	__u64 word;     /* LEVEL_WORD; written by user space, as are `burst_ns` and `costs` */
 	__u64 burst_ns; /* how much further ahead any packet may find that time than its rank says */
 	__u64 named_ns; /* when a newcomer without room was last given a name */
+	__u64 connects; /* TCP SYNs that came; two CPUs at once may lose some */
+	__u32 costs[2]; /* [TCP SYN]: of a packet, in 256ths (COST_SHIFT) of what the word says; 0: all of it */
 } CACHE_ALIGNED;
 
 /* How far the allow list as a whole has used its limit: GCRA's theoretical arrival time, and what came beyond it. */

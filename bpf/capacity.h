@@ -42,15 +42,20 @@ static __always_inline __u64 level_increment(__u64 word, __u32 relax_after, __u6
 	return increment && age <= relax_after ? increment : configured;
 }
 
-/* The capacity of the policy's service. Its words lie beside the time that is charged: they cost no cache line more. */
+/* The capacity of the policy's service. Its words lie beside the time that is charged: they cost no cache line more.
+ * `connects`: the packet is a TCP SYN, which may count for what its connection brings. */
 static __always_inline struct capacity capacity_now(const struct capacity_state *state, const struct policy *policy,
-                                                    __u32 relax_after, __u32 bytes, __u64 now)
+                                                    __u32 relax_after, __u32 bytes, bool connects, __u64 now)
 {
 	__u64 increment = policy->capacity_increment, burst_ns = 0;
+	__u32 cost = 0;
 
 	if (FEATURE(FEATURE_LEVELS) && policy->flags & POLICY_MOVES) {
 		increment = level_increment(*(const volatile __u64 *)&state->word, relax_after, increment, now);
 		burst_ns = *(const volatile __u64 *)&state->burst_ns;
+		/* What is configured is the most there may be, of whatever packets. */
+		if (increment != policy->capacity_increment)
+			cost = *(const volatile __u32 *)&state->costs[connects];
 	}
 	if (!increment)
 		return (struct capacity){0};
@@ -60,9 +65,11 @@ static __always_inline struct capacity capacity_now(const struct capacity_state 
 			.step_ns = policy->capacity_tick_ns + (CAPACITY_STEP_BYTES * increment >> BYTE_SHIFT),
 			.burst_ns = burst_ns,
 		};
+	__u64 cost_ns = cost ? increment * cost >> COST_SHIFT : increment;
 	return (struct capacity){
-		.cost_ns = increment,
-		.step_ns = policy->capacity_tick_ns + CAPACITY_STEP_PACKETS * increment,
+		.cost_ns = cost_ns,
+		/* As many SYNs as others may come at once. */
+		.step_ns = policy->capacity_tick_ns + CAPACITY_STEP_PACKETS * (connects ? cost_ns : increment),
 		.burst_ns = burst_ns,
 	};
 }

@@ -673,7 +673,10 @@ static __always_inline struct metered metered_fully(struct xdp_md *ctx, const st
 		metered.rank = RANK_OF_CLASS(user->class) +
 		               (packet->table == PORTS_TCP && !metered.connects ? RANK_ESTABLISHED : 0);
 	if (capacity)
-		metered.capacity = capacity_now(capacity, policy, live->relax_after, packet->bytes, now);
+		metered.capacity =
+			capacity_now(capacity, policy, live->relax_after, packet->bytes, metered.connects, now);
+	if (capacity && metered.connects)
+		*(volatile __u64 *)&capacity->connects += 1;
 	return metered;
 }
 

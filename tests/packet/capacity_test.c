@@ -359,11 +359,16 @@ static void assert_admits(struct stream *stream, double expected, double within)
 		fail_msg("%.0f admitted, expected %.0f to %.0f", admitted, least, expected);
 }
 
-static void capacity_set(const char *service, double per_second)
+static void capacity_set_to(const char *service, struct datapath_capacity capacity)
 {
 	struct error err;
 
-	assert_int_equal(datapath_set_capacity(world.datapath, service_number(service), per_second, 0, &err), 0);
+	assert_int_equal(datapath_set_capacity(world.datapath, service_number(service), &capacity, &err), 0);
+}
+
+static void capacity_set(const char *service, double per_second)
+{
+	capacity_set_to(service, (struct datapath_capacity){.per_second = per_second});
 }
 
 /* As if the controller had last stood by the capacity longer ago than the relax time. */
@@ -436,16 +441,46 @@ static void test_a_rising_capacity_is_no_burst(void **state)
 static void test_a_capacity_has_a_burst(void **state)
 {
 	struct shot shot;
-	struct error err;
 	(void)state;
 
 	configure_anew();
 	configure("  - {name: open, protocol: udp, ports: [1], adaptive: {minimum: 1, maximum: 1M}}\n");
 	begin();
 	shot_load(&shot, "4 udp:1", 1);
-	assert_int_equal(datapath_set_capacity(world.datapath, service_number("open"), 100, 200, &err), 0);
+	capacity_set_to("open", (struct datapath_capacity){.per_second = 100, .burst = 200});
 	shot_send(&shot, NEWCOMER, 0, 1000);
 	assert_in_range(passed("open"), 200, 200 + CAPACITY_STEP_PACKETS + 25);
+}
+
+/* Uses the capacity up, waits (for less than a step), and uses up what has become free: so many a second. */
+static void assert_frees(struct shot *shot, double per_second)
+{
+	shot_send(shot, NEWCOMER, 0, 200);
+	__u64 before = passed("open"), began_ns = clock_now();
+	usleep(80000);
+	shot_send(shot, NEWCOMER, 0, 200);
+	__u64 due = (__u64)(per_second * (double)(clock_now() - began_ns) / (double)NS_PER_SECOND);
+	assert_in_range(passed("open") - before, due - 1, due + 2);
+}
+
+/* A SYN may count for more than a packet, and a packet for less than one. */
+static void test_a_syn_counts_for_its_connection(void **state)
+{
+	struct shot segment, syn;
+	(void)state;
+
+	configure_anew();
+	configure("  - {name: open, protocol: tcp, ports: [1], adaptive: {minimum: 1, maximum: 1M}}\n");
+	begin();
+	shot_load(&segment, "4 tcp:1,flags=16", 1);
+	shot_load(&syn, "4 tcp:1,flags=2", 1);
+	uint64_t connects = datapath_connects(world.datapath, service_number("open"));
+	capacity_set("open", 100);
+	assert_frees(&syn, 100);
+	capacity_set_to("open", (struct datapath_capacity){.per_second = 100, .packet_cost = 0.5, .connect_cost = 3});
+	assert_frees(&segment, 200);
+	assert_frees(&syn, 100 / 3.0);
+	assert_int_equal(datapath_connects(world.datapath, service_number("open")) - connects, 800);
 }
 
 /* Who finds no room is known all the same, one a jiffy: with what it was spilled, and nothing that passed. */
@@ -852,6 +887,7 @@ int main(void)
 		cmocka_unit_test(test_a_capacity_moves_and_relaxes),
 		cmocka_unit_test(test_a_rising_capacity_is_no_burst),
 		cmocka_unit_test(test_a_capacity_has_a_burst),
+		cmocka_unit_test(test_a_syn_counts_for_its_connection),
 		cmocka_unit_test(test_newcomers_without_room_are_named),
 		cmocka_unit_test(test_a_capacity_in_bytes),
 		cmocka_unit_test(test_a_higher_rank_loses_nothing),

@@ -396,7 +396,7 @@ static void test_a_level_ends_with_its_service(void **state)
 	begin(ENFORCE "  - {name: old, protocol: udp, ports: [53], adaptive: {minimum: 1, maximum: 1M}}\n");
 	unsigned number = (unsigned)catalogue_find(datapath_catalogue(dp), "old");
 	assert_int_equal(datapath_set_level(dp, number, 2, &err), 0);
-	assert_int_equal(datapath_set_capacity(dp, number, 3, 0, &err), 0);
+	assert_int_equal(datapath_set_capacity(dp, number, &(struct datapath_capacity){.per_second = 3}, &err), 0);
 	/* Until every number has been another's. */
 	for (int turn = 0; turn < 3; turn++) {
 		static const char *const names[] = {"a", "b", "c"};
@@ -422,7 +422,7 @@ static void test_a_level_ends_with_its_unit(void **state)
 	begin(ENFORCE "  - {name: turned, protocol: udp, ports: [53], adaptive: {minimum: 1, maximum: 1M}}\n");
 	unsigned number = (unsigned)catalogue_find(datapath_catalogue(dp), "turned");
 	assert_int_equal(datapath_set_level(dp, number, 2, &err), 0);
-	assert_int_equal(datapath_set_capacity(dp, number, 3, 0, &err), 0);
+	assert_int_equal(datapath_set_capacity(dp, number, &(struct datapath_capacity){.per_second = 3}, &err), 0);
 	begin(ENFORCE "  - {name: turned, protocol: udp, ports: [53],\n"
 	              "     adaptive: {minimum_bytes: 1kB, maximum_bytes: 1GB}}\n");
 	assert_int_equal(catalogue_find(datapath_catalogue(dp), "turned"), number);

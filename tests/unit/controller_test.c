@@ -113,6 +113,44 @@ static void test_bursts(void **state)
 	trial.signals.fresh = false; /* nor is it forgotten where nobody measures */
 	step(&trial);
 	assert_true(trial.decision.capacity_burst > 1.5 * 6000 * TICK_S);
+	trial.signals.fresh = true; /* in an overload there is none, from its first moment on */
+	trial.signals.offered_pps = 100000;
+	step(&trial);
+	assert_true(trial.decision.capacity_pps < 15000 && trial.decision.capacity_burst <= 0);
+}
+
+static bool counts(const struct trial *trial, double packet, double connect)
+{
+	const struct capacity_costs *costs = &trial->decision.costs;
+
+	return fabs(costs->packet - packet) < 0.01 && fabs(costs->connect - connect) < 0.01;
+}
+
+/* Where connections bring a few packets each a SYN counts for them, while the service is not overloaded; what is
+ * ordinary counts as it is. Where they bring many, it does not: they are there to stay. */
+static void test_new_connections_count_for_what_they_bring(void **state)
+{
+	struct trial trial = calm();
+
+	(void)state;
+	trial.signals.connections = 200 * TICK_S;
+	steps(&trial, 10); /* nothing is known yet */
+	assert_true(counts(&trial, 1, 1));
+	steps(&trial, 50);
+	assert_true(counts(&trial, 5 / 9.0, 25 / 9.0));
+	assert_true(fabs(trial.decision.costs.packet * 800 + trial.decision.costs.connect * 200 - 1000) < 1);
+	trial.signals.fresh = false;
+	step(&trial);
+	assert_true(counts(&trial, 5 / 9.0, 25 / 9.0));
+	trial.signals.fresh = true;
+	flood(&trial);
+	steps(&trial, 3);
+	assert_true(trial.decision.overloaded && counts(&trial, 1, 1));
+
+	trial = calm();
+	trial.signals.connections = 10 * TICK_S;
+	steps(&trial, 60);
+	assert_true(counts(&trial, 1, 1));
 }
 
 static void test_flood(void **state)
@@ -350,7 +388,7 @@ static void test_f24_zero_and_missing(void **state)
 	trial.signals = (struct controller_signals){.elapsed_s = TICK_S, .fresh = true};
 	steps(&trial, 60);
 	assert_true(trial.decision.level_pps >= trial.bounds.level_maximum);
-	trial.signals = (struct controller_signals){TICK_S, true, NAN, NAN, 0, 0, 0, 0, NAN, NAN, NAN, NAN, NAN};
+	trial.signals = (struct controller_signals){TICK_S, true, NAN, NAN, 0, 0, 0, 0, NAN, NAN, NAN, NAN, NAN, NAN};
 	steps(&trial, 60);
 	assert_true(trial.decision.level_pps >= trial.bounds.level_maximum);
 	assert_true(trial.decision.capacity_pps >= 50);
@@ -598,6 +636,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_calm),
 		cmocka_unit_test(test_bursts),
+		cmocka_unit_test(test_new_connections_count_for_what_they_bring),
 		cmocka_unit_test(test_flood),
 		cmocka_unit_test(test_surge),
 		cmocka_unit_test(test_release),

@@ -28,8 +28,10 @@
 #define PEAK_CHANCE       4.0   /* less so many standard deviations */
 #define PROVEN_LEAST      100.0 /* for that headroom: a quiet service has bursts */
 #define HEADROOM          2.0   /* above what is proven, that nothing needs to be proven for */
+#define HEADROOM_FOUND    1.2   /* above what was proven in an overload: it was sought there as far as it went */
 #define HEADROOM_KNEE     1.2   /* above where a queue began the last time, */
 #define HEADROOM_PASSED   1.3   /* where that is not enough: from there on it is to be proven */
+#define CONNECTION_MOST   16.0  /* packets: one that brings more is there to stay, and may come back at any time */
 
 /* What is wrong. */
 #define LOSS_MUCH        0.01
@@ -122,7 +124,11 @@ static void learn_ordinary(struct capacity *capacity, const struct capacity_samp
 
 	if (capacity->overload)
 		return;
-	capacity->ordinary_pps += (capacity->ordinary_pps > 0 ? weight : 1) * (rate - capacity->ordinary_pps);
+	if (capacity->ordinary_pps <= 0)
+		weight = 1;
+	capacity->ordinary_pps += weight * (rate - capacity->ordinary_pps);
+	capacity->ordinary_connections +=
+		weight * (known_or(sample->connections, 0) / sample->elapsed_s - capacity->ordinary_connections);
 	if (capacity->tail_s > 0)
 		capacity->ordinary_tail_s = average_ratio(capacity->ordinary_tail_s, capacity->tail_s, weight);
 }
@@ -189,7 +195,9 @@ static void learn_proven(struct capacity *capacity, const struct capacity_sample
 	double sum = 0, most = 0, fades = exp(-sample->elapsed_s / PROVEN_FADES_S);
 
 	capacity->proven_pps *= fades;
+	capacity->usual_pps *= fades;
 	capacity->peak_pps *= fades;
+	capacity->usual_peak *= fades;
 	capacity->burst *= fades;
 	capacity->knee_pps *= fades;
 	capacity->proof_at = (capacity->proof_at + 1) % (CAPACITY_PROOF + CAPACITY_PROOF_LATE);
@@ -205,8 +213,11 @@ static void learn_proven(struct capacity *capacity, const struct capacity_sample
 		double peak = most - PEAK_CHANCE * sqrt(fmax(mean, PROVEN_LEAST) / sample->elapsed_s);
 		capacity->proven_pps = fmax(capacity->proven_pps, mean);
 		capacity->peak_pps = fmax(capacity->peak_pps, peak);
-		if (!capacity->overload) /* else it is the law that makes them */
+		if (!capacity->overload) { /* else it is the law that makes them */
+			capacity->usual_pps = fmax(capacity->usual_pps, mean);
+			capacity->usual_peak = fmax(capacity->usual_peak, peak);
 			capacity->burst = fmax(capacity->burst, (peak - mean) * sample->elapsed_s);
+		}
 	}
 	if (well && sample->admitted_pps > 0)
 		capacity->learnt_s += sample->elapsed_s;
@@ -264,6 +275,18 @@ void capacity_init(struct capacity *capacity)
 double capacity_burst(const struct capacity *capacity)
 {
 	return capacity->overload ? 0 : HEADROOM_PEAK * capacity->burst;
+}
+
+struct capacity_costs capacity_costs(const struct capacity *capacity)
+{
+	double brings =
+		capacity->ordinary_connections > 0 ? capacity->ordinary_pps / capacity->ordinary_connections : 0;
+
+	if (capacity->overload || capacity->learnt_s < LEARNT_ENOUGH_S || !(brings > 1 && brings <= CONNECTION_MOST))
+		return (struct capacity_costs){1, 1};
+	/* A SYN twice: for its connection, and one of its packets. */
+	double packet = brings / (2 * brings - 1);
+	return (struct capacity_costs){packet, packet * brings};
 }
 
 bool capacity_surges(const struct capacity *capacity, double arrived, double tick_s)
@@ -403,7 +426,10 @@ static void capacity_decide(struct capacity *capacity, const struct capacity_vie
 static double headroom(struct capacity *capacity, const struct capacity_view *view)
 {
 	double proven = fmax(capacity->proven_pps, PROVEN_LEAST);
-	double most = fmax(HEADROOM * proven, HEADROOM_PEAK * capacity->peak_pps);
+	double usual = capacity->overload ? proven : fmax(capacity->usual_pps, PROVEN_LEAST);
+	double most = fmax(fmax(HEADROOM * usual,
+	                        HEADROOM_PEAK * (capacity->overload ? capacity->peak_pps : capacity->usual_peak)),
+	                   HEADROOM_FOUND * proven);
 
 	if (capacity->knee_pps > 0)
 		most = fmin(most, fmax(HEADROOM_KNEE * capacity->knee_pps, HEADROOM_PASSED * proven));

@@ -20,6 +20,7 @@ struct capacity_sample {
 	double requests, responses, unanswered;
 	double done;          /* packets admitted that the responses stand for */
 	double connects;      /* sampled SYNs: the host answers them by itself */
+	double connections;   /* SYNs, all that were offered */
 	double overflows;     /* packets */
 	double host_pressure; /* 0 to 1 */
 };
@@ -79,17 +80,19 @@ struct capacity {
 	double samples;                 /* how many answers that rests on, faded */
 	double tail_s;                  /* 99th percentile, smoothed likewise; 0: unknown */
 	double ordinary_tail_s;         /* the same while all is well, */
-	double ordinary_pps;            /* and what comes then; 0: unknown */
+	double ordinary_pps;            /* and what comes then; 0: unknown; */
+	double ordinary_connections;    /* and how many new connections, a second */
 	double offered, admitted, done; /* packets of the last moments, faded */
 	double used_pps;                /* that is a rate of, a second */
 	double unused_s;                /* how long much of the capacity has not been used, though it was asked for */
 	double borne;                   /* the share of what was let in that the service had to bear */
 	double connects; /* sampled SYNs to a sampled request, as long as all goes its ordinary way; faded */
 	double best_s[CAPACITY_WINDOWS];
-	double window_s;   /* how long the newest of them has run */
-	double proven_pps; /* fades over hours */
-	double peak_pps;   /* the same of single steps */
-	double burst;      /* packets of single steps that no such rate explains; fades likewise */
+	double window_s;              /* how long the newest of them has run */
+	double proven_pps;            /* fades over hours */
+	double usual_pps, usual_peak; /* the same while not overloaded, */
+	double peak_pps;              /* of single steps, */
+	double burst;                 /* and packets of single steps that no such rate explains; they fade likewise */
 	double proof[CAPACITY_PROOF + CAPACITY_PROOF_LATE];
 	unsigned proof_at, well_steps;
 	double learnt_s;      /* how long it has seen traffic go well */
@@ -125,6 +128,17 @@ void capacity_step(struct capacity *capacity, const struct capacity_limits *limi
 /* How many packets may come at once, beside what every capacity bears: some times those that went well; none while the
  * service is overloaded. */
 double capacity_burst(const struct capacity *capacity);
+
+/* How much of the capacity a packet takes, and how much a TCP SYN does. */
+struct capacity_costs {
+	double packet, connect; /* packets */
+};
+
+/* While a service is not overloaded, and its connections bring a few packets each, a SYN is charged beforehand for
+ * those that come with it, and all packets for so much less that what is ordinary counts as it is: more new connections
+ * than capacity there is then have no room from the first on, where their packets would tell of it too late. Else each
+ * packet counts for itself. */
+struct capacity_costs capacity_costs(const struct capacity *capacity);
 
 /* Whether more has arrived since the last interval, offered to a service that was not overloaded, than a whole tick of
  * `tick_s` lets in, by more than chance: the next interval need not be waited for. */

@@ -84,6 +84,7 @@ static struct capacity_sample sample_of(const struct controller_signals *signals
 		.requests = signals->requests,
 		.done = sane(signals->done, RATE_MOST),
 		.connects = signals->connects,
+		.connections = sane(signals->connections, RATE_MOST),
 		.responses = signals->responses,
 		.unanswered = signals->unanswered,
 		.overflows = sane(signals->overflows, RATE_MOST),
@@ -496,6 +497,13 @@ static double rest_of(const struct capacity_sample *sample, const struct demand 
 	return isfinite(sample->offered_pps) ? fmax(sample->offered_pps - demands_sum(users, count), 0) : 0;
 }
 
+/* How the capacity is to be used up. */
+static void tell_room(const struct controller *controller, struct controller_decision *out)
+{
+	out->capacity_burst = capacity_burst(&controller->capacity);
+	out->costs = capacity_costs(&controller->capacity);
+}
+
 void controller_step(struct controller *controller, const struct controller_bounds *bounds,
                      const struct controller_signals *signals, struct demand *users, size_t count, double rest_pps,
                      struct controller_decision *out)
@@ -506,7 +514,6 @@ void controller_step(struct controller *controller, const struct controller_boun
 
 	*out = (struct controller_decision){
 		.capacity_before = capacity_in_force(controller, &limits),
-		.capacity_burst = capacity_burst(&controller->capacity),
 		.level_before = fmin(controller->level_pps, maximum),
 		.faulty = controller->faulty,
 		.signal = "none",
@@ -519,6 +526,7 @@ void controller_step(struct controller *controller, const struct controller_boun
 	if (!signals->fresh || !(signals->elapsed_s > 0) || signals->elapsed_s > ELAPSED_MOST_S) {
 		hold(controller, signals->elapsed_s, out);
 		out->capacity_pps = capacity_in_force(controller, &limits);
+		tell_room(controller, out);
 		out->level_pps = fmin(controller->level_pps, maximum);
 		return;
 	}
@@ -527,5 +535,6 @@ void controller_step(struct controller *controller, const struct controller_boun
 	decide(controller, bounds, &limits, &sample, out);
 	level_step(controller, bounds, users, count, rest_of(&sample, users, count, rest_pps), sample.elapsed_s, out);
 	out->capacity_pps = capacity_in_force(controller, &limits);
+	tell_room(controller, out);
 	tell(controller, sample.offered_pps, out->overloaded, out);
 }

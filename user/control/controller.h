@@ -41,8 +41,9 @@ struct controller_signals {
 	double offered_pps, admitted_pps;
 	unsigned requests, responses, unanswered; /* of those sampled; unanswered: given up on in this interval */
 	unsigned connects;                        /* SYNs among those sampled: the host answers them, not the service */
-	double done;                              /* packets (or bytes) admitted for which the responses stand */
-	double response_p50_s, response_p99_s;    /* of the responses of this interval; NAN: none */
+	double connections; /* SYNs offered since the step before, all of them; of services in bytes none */
+	double done;        /* packets (or bytes) admitted for which the responses stand */
+	double response_p50_s, response_p99_s; /* of the responses of this interval; NAN: none */
 	double overflows; /* packets that the service's own queues dropped in this interval, after they were admitted */
 	double host_pressure; /* 0 to 1: the highest share of time that work of this host stood still for want of
 	                         something */
@@ -51,6 +52,7 @@ struct controller_signals {
 struct controller_decision {
 	double capacity_pps;                  /* INFINITY: none */
 	double capacity_burst;                /* packets that may come at once, beside what every capacity bears */
+	struct capacity_costs costs;          /* how much of it a packet takes */
 	double level_pps;                     /* for a user of weight 1, within its bounds; INFINITY: none */
 	double capacity_before, level_before; /* of the step before, the same way */
 	/* Worth an event: it began or ceased to be felt, or is a tenth away from what was told last. The values above

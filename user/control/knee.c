@@ -60,6 +60,7 @@
 #define START_GUARDED     0.06 /* where it would be one before the tenured */
 #define RISE_GUARDED      0.03
 #define RISE_GUARDED_NEAR 0.008 /* it is the tenured who meet the queue that says where the knee is */
+#define ROOM_GUARDED      1.5   /* times what is ordinary is for the tenured's bursts, used or not */
 #define TAIL_GUARDED      1.5   /* times the ordinary one: there it rises no more */
 #define RISE_BEYOND       0.1 /* a second, where a knee may be near: the queue that is made until it is seen is short; */
 #define FLAT              1.5 /* best responses: no queue at all, so that a knee which is believed to be near is not; */
@@ -183,7 +184,8 @@ static double knee_rise(const struct capacity *capacity, struct knee *knee, cons
 
 	if (view->guarded && (trusted || view->tail > TAIL_GUARDED)) /* it is the tenured who wait */
 		return capacity->pps;
-	if (view->used_pps < (view->known ? USED_KNOWN : USED) * capacity->pps)
+	bool needed = view->guarded && capacity->pps < ROOM_GUARDED * view->ordinary_pps;
+	if (!needed && view->used_pps < (view->known ? USED_KNOWN : USED) * capacity->pps)
 		return capacity->pps;
 	if (far && capacity->pps < share_of(view) * view->proven_pps &&
 	    (!trusted || view->calm_s > knee->trust_s / TRUSTED_KNOWN))

@@ -38,7 +38,8 @@ struct adapted {
 	bool decided;
 	bool used;        /* something came since the tick before the last */
 	double stepped_s; /* when that was */
-	struct written level, capacity;
+	struct written level, capacity, connect_cost;
+	uint64_t connects;                /* as last counted */
 	double told_level, told_capacity; /* by events; INFINITY: none */
 	uint64_t level_changes;
 	bool failed; /* its last write, which has been logged */
@@ -137,6 +138,7 @@ static void take_up(struct adaptive *adaptive, unsigned number, const struct con
 	service->number = number;
 	service->bounds = bounds_of(config);
 	service->told_level = service->told_capacity = INFINITY;
+	service->connects = datapath_connects(adaptive->daemon->datapath, number);
 	controller_init(&service->controller);
 	resume(adaptive, service);
 	adaptive->services[number] = service;
@@ -172,7 +174,7 @@ void adaptive_follow(struct adaptive *adaptive)
 /* One service, one tick ------------------------------------------------------------------------------------------- */
 
 /* Of a service that was idle until this tick they are of this tick as well, however long ago they were last read. */
-static struct controller_signals signals_of(const struct adaptive *adaptive, const struct adapted *service,
+static struct controller_signals signals_of(const struct adaptive *adaptive, struct adapted *service,
                                             const struct observed_traffic *traffic, double now_s, bool fresh)
 {
 	struct controller_signals signals = {0};
@@ -183,6 +185,10 @@ static struct controller_signals signals_of(const struct adaptive *adaptive, con
 		signals.elapsed_s = traffic->elapsed_s;
 	signals.offered_pps = traffic->offered;
 	signals.admitted_pps = traffic->admitted;
+	uint64_t connects = datapath_connects(adaptive->daemon->datapath, service->number);
+	if (!service->bounds.bytes)
+		signals.connections = (double)(connects - service->connects);
+	service->connects = connects;
 	return signals;
 }
 
@@ -210,14 +216,20 @@ static int write_level(struct adaptive *adaptive, struct adapted *service, doubl
 
 static int write_capacity(struct adaptive *adaptive, struct adapted *service, double now_s, struct error *err)
 {
-	double capacity = service->last.capacity_pps;
+	const struct controller_decision *last = &service->last;
 
 	if (!(policy_of(adaptive, service->number)->flags & POLICY_MOVES) ||
-	    !is_news(&service->capacity, capacity, now_s))
+	    !(is_news(&service->capacity, last->capacity_pps, now_s) ||
+	      is_news(&service->connect_cost, last->costs.connect, now_s)))
 		return 0;
-	service->capacity = (struct written){capacity, now_s};
-	return datapath_set_capacity(adaptive->daemon->datapath, service->number, capacity,
-	                             service->last.capacity_burst, err);
+	service->capacity = (struct written){last->capacity_pps, now_s};
+	service->connect_cost = (struct written){last->costs.connect, now_s};
+	return datapath_set_capacity(adaptive->daemon->datapath, service->number,
+	                             &(struct datapath_capacity){.per_second = last->capacity_pps,
+	                                                         .burst = last->capacity_burst,
+	                                                         .packet_cost = last->costs.packet,
+	                                                         .connect_cost = last->costs.connect},
+	                             err);
 }
 
 static json_t *number(double value)

@@ -345,7 +345,7 @@ static int services_begin(struct datapath *dp, const struct image *image, struct
 		if (!name[0] || (same && !(changed & POLICY_BYTES)))
 			continue;
 		dp->state->levels[service] = 0;
-		dp->state->capacities[service].word = 0;
+		dp->state->capacities[service].word = dp->state->capacities[service].burst_ns = 0;
 		if (same)
 			continue;
 		memset(&dp->responses[service], 0, sizeof(*dp->responses));

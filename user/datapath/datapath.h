@@ -115,14 +115,26 @@ void datapath_count_listen_drops(struct datapath *dp, unsigned service, __u64 pa
 const struct policy_slot *datapath_policies(const struct datapath *dp);
 const struct catalogue_slot *datapath_catalogue(const struct datapath *dp);
 
-/* Sets the level of an adaptive service: what a user of weight 1 may send; and its capacity: what all of them together
- * may, and how much of that at once. In packets (a second), or in bytes where its policy says so; above 0, INFINITY for
- * what is configured; a burst of 0 leaves the ranks their steps (bpf/capacity.h). Both count until they have not been
- * set for the relax time (30 s unless configured); then what is configured does, `maximum` and the capacity's maximum
- * (without one, no limit): whoever decided to shed more than that is no longer there to take it back. Returns 0, or
- * -errno where the packet path's clock could not be asked. */
+/* What all users of an adaptive service may send together, in packets, or in bytes where its policy says so. */
+struct datapath_capacity {
+	double per_second; /* above 0; INFINITY: what is configured */
+	double burst;      /* how much of it at once; 0: the ranks have their steps (bpf/capacity.h) */
+	/* How many packets (to a 256th) any packet counts for, and a TCP SYN; 0: one. Not of a service in bytes, nor of
+	 * a capacity that is the configured one. */
+	double packet_cost, connect_cost;
+};
+
+/* Sets the level of an adaptive service: what a user of weight 1 may send a second, in the same unit, above 0, INFINITY
+ * for what is configured; and its capacity. Both count until they have not been set for the relax time (30 s unless
+ * configured); then what is configured does, `maximum` and the capacity's maximum (without one, no limit): whoever
+ * decided to shed more than that is no longer there to take it back. Returns 0, or -errno where the packet path's clock
+ * could not be asked. */
 int datapath_set_level(struct datapath *dp, unsigned service, double per_second, struct error *err);
-int datapath_set_capacity(struct datapath *dp, unsigned service, double per_second, double burst, struct error *err);
+int datapath_set_capacity(struct datapath *dp, unsigned service, const struct datapath_capacity *capacity,
+                          struct error *err);
+
+/* The TCP SYNs that have come to a service with a capacity, modulo 2^64; two CPUs at once may have lost some. */
+uint64_t datapath_connects(const struct datapath *dp, unsigned service);
 
 /* What is in force now, a second; 0: no limit. The level is that of a user of weight 1. */
 struct datapath_paces {

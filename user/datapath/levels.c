@@ -7,6 +7,7 @@
 
 #define NS_PER_SECOND 1e9
 #define BURST_MOST_S  10.0
+#define COST_MOST     4096.0 /* packets */
 
 static __u64 word_of(const struct policy *policy, double per_second, __u64 now_ns)
 {
@@ -56,22 +57,35 @@ static __u64 burst_of(double burst, double per_second)
 	return (__u64)(fmin(seconds, BURST_MOST_S) * NS_PER_SECOND);
 }
 
-int datapath_set_capacity(struct datapath *dp, unsigned service, double per_second, double burst, struct error *err)
+static __u32 cost_of(double packets)
+{
+	return (__u32)lround(fmin(packets, COST_MOST) * (1 << COST_SHIFT));
+}
+
+int datapath_set_capacity(struct datapath *dp, unsigned service, const struct datapath_capacity *capacity,
+                          struct error *err)
 {
 	const struct policy *policy = &datapath_policies(dp)->policies[service];
-	struct capacity_state *capacity = &dp->state->capacities[service];
+	struct capacity_state *state = &dp->state->capacities[service];
 	__u64 now_ns = 0;
 
 	int failure = datapath_clock(dp, &now_ns, err);
 	if (failure)
 		return failure;
-	__u64 word = word_of(policy, per_second, now_ns), increment = word >> LEVEL_TIME_BITS;
-	__u64 before = capacity->word >> LEVEL_TIME_BITS;
-	__atomic_store_n(&capacity->word, word, __ATOMIC_RELAXED);
-	__atomic_store_n(&capacity->burst_ns, burst_of(burst, per_second), __ATOMIC_RELAXED);
+	__u64 word = word_of(policy, capacity->per_second, now_ns), increment = word >> LEVEL_TIME_BITS;
+	__u64 before = state->word >> LEVEL_TIME_BITS;
+	__atomic_store_n(&state->word, word, __ATOMIC_RELAXED);
+	__atomic_store_n(&state->burst_ns, burst_of(capacity->burst, capacity->per_second), __ATOMIC_RELAXED);
+	__atomic_store_n(&state->costs[false], cost_of(capacity->packet_cost), __ATOMIC_RELAXED);
+	__atomic_store_n(&state->costs[true], cost_of(capacity->connect_cost), __ATOMIC_RELAXED);
 	if (increment < before)
-		debt_rescale(&capacity->tat_ns, now_ns, (double)increment / (double)before);
+		debt_rescale(&state->tat_ns, now_ns, (double)increment / (double)before);
 	return 0;
+}
+
+uint64_t datapath_connects(const struct datapath *dp, unsigned service)
+{
+	return __atomic_load_n(&dp->state->capacities[service].connects, __ATOMIC_RELAXED);
 }
 
 static double packets_of(__u64 increment)
