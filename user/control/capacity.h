@@ -90,8 +90,8 @@ struct capacity {
 	double best_s[CAPACITY_WINDOWS];
 	double window_s;              /* how long the newest of them has run */
 	double proven_pps;            /* fades over hours */
-	double usual_pps, usual_peak; /* the same while not overloaded, */
-	double peak_pps;              /* of single steps, */
+	double usual_pps, usual_peak; /* the same, and peak_pps, while not overloaded */
+	double peak_pps;              /* the highest of single steps, */
 	double burst;                 /* and packets of single steps that no such rate explains; they fade likewise */
 	double proof[CAPACITY_PROOF + CAPACITY_PROOF_LATE];
 	unsigned proof_at, well_steps;
