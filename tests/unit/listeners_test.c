@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -18,6 +19,7 @@
 #include "observe/listeners.h"
 
 #define CONNECTS 20
+#define SEGMENTS 100
 
 /* What was told of the listener at a port. */
 struct told {
@@ -98,6 +100,57 @@ static void test_a_full_queue(void **state)
 	listeners_free(listeners);
 }
 
+/* TCP segments without a flag, which no listener takes, and which the kernel counts as dropped by it. */
+static void send_flagless(uint16_t port)
+{
+	struct sockaddr_in6 at = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+	struct tcphdr segment = {.source = htons(9), .dest = htons(port), .doff = sizeof(segment) / 4};
+	int fd = socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_TCP), checksum_at = offsetof(struct tcphdr, check);
+
+	if (fd < 0)
+		abort();
+	assert_int_equal(setsockopt(fd, IPPROTO_IPV6, IPV6_CHECKSUM, &checksum_at, sizeof(checksum_at)), 0);
+	for (int i = 0; i < SEGMENTS; i++)
+		assert_int_equal(sendto(fd, &segment, sizeof(segment), 0, (struct sockaddr *)&at, sizeof(at)),
+		                 sizeof(segment));
+	close(fd);
+}
+
+/* The kernel's account has more than what met a full queue: it is believed only of a queue that was full. */
+static void test_an_empty_queue_drops_nothing(void **state)
+{
+	struct sockaddr_in6 at = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_ANY_INIT};
+	socklen_t size = sizeof(at);
+	struct listeners *listeners;
+	struct told told = {0};
+	int fds[CONNECTS];
+	struct error err;
+	(void)state;
+
+	assert_int_equal(listeners_new(&listeners, &err), 0);
+	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		abort();
+	assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(listen(fd, CONNECTS), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &size), 0);
+	told.port = ntohs(at.sin6_port);
+	/* Two looks: one that is new since the last is believed. */
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(listeners_look(listeners, hear, &told, &err), 0);
+	send_flagless(told.port);
+	assert_int_equal(listeners_look(listeners, hear, &told, &err), 0);
+	assert_int_equal(told.dropped, 0);
+
+	overflow(told.port, fds);
+	send_flagless(told.port);
+	assert_int_equal(listeners_look(listeners, hear, &told, &err), 0);
+	assert_int_equal(told.dropped, SEGMENTS);
+	close_all(fds);
+	close(fd);
+	listeners_free(listeners);
+}
+
 /* One that comes between two looks has dropped all that it has; what was dropped before the first look is past. */
 static void test_which_looks_tell(void **state)
 {
@@ -132,6 +185,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_full_queue),
+		cmocka_unit_test(test_an_empty_queue_drops_nothing),
 		cmocka_unit_test(test_which_looks_tell),
 	};
 
