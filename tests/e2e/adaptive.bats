@@ -137,6 +137,27 @@ is_below() {
 	assert_equal "$("$SPILLWAY" status --json | jq -c '.controller | .alive, .tick_milliseconds < 1000')" $'true\ntrue'
 }
 
+early_ticks() {
+	"$SPILLWAY" status --json | jq .controller.early_ticks
+}
+
+@test "a flood brings the next tick forward, which ordinary traffic does not" {
+	config "name: dns, ports: [53]"
+	serve 53
+	start
+	behave 300
+	until_true 60 eval '[ "$(number dns capacity_packets_per_second)" != null ]'
+	assert_equal "$(early_ticks)" 0
+	# One flood in five begins so shortly before a tick that nothing is gained by another.
+	local flood
+	for flood in {1..6}; do
+		until_true 60 no_level_is_felt
+		misbehave 53 10.99.2.0/30 3 10000 1
+		[ "$(early_ticks)" -eq 0 ] || break
+	done
+	assert [ "$(early_ticks)" -ge 1 ]
+}
+
 @test "a killed daemon's level stays for the next one; a stopped one's relaxes to the maximum (F04)" {
 	config "name: dns, ports: [53]"
 	serve 53

@@ -185,6 +185,28 @@ static void test_surge(void **state)
 	assert_true(trial.decision.capacity_pps >= 1000 && trial.decision.capacity_pps < 1250);
 }
 
+/* What a flood showed to go well was sought as far as it went: the next one gets little more at once, though days that
+ * went well would be granted twice what they brought. */
+static void test_room_after_a_flood(void **state)
+{
+	struct trial trial = calm();
+
+	(void)state;
+	steps(&trial, 60);
+	assert_true(fabs(trial.decision.capacity_pps - 2000) < 1);
+	trial.signals.offered_pps = 20000;
+	for (int i = 0; i < 600 && trial.decision.proven_pps < 3000; i++) {
+		step(&trial);
+		trial.signals.admitted_pps = trial.decision.capacity_pps;
+		trial.signals.requests = trial.signals.responses = (unsigned)(trial.signals.admitted_pps * TICK_S);
+	}
+	assert_true(trial.decision.overloaded && trial.decision.proven_pps >= 3000);
+	trial.signals = calm().signals;
+	steps(&trial, 60);
+	assert_false(trial.decision.overloaded);
+	assert_true(fabs(trial.decision.capacity_pps / trial.decision.proven_pps - 1.2) < 0.01);
+}
+
 /* Ten seconds after a flood nothing is felt of it. */
 static void test_release(void **state)
 {
@@ -591,6 +613,8 @@ static void test_a_flood_is_seen_before_the_next_step(void **state)
 	assert_false(capacity_surges(capacity, 0, TICK_S));
 	assert_false(capacity_surges(capacity, 210, TICK_S));
 	assert_true(capacity_surges(capacity, 280, TICK_S));
+	assert_true(capacity_surges(capacity, 130, TICK_S / 3)); /* nor is a whole step waited for */
+	assert_false(capacity_surges(capacity, 50, TICK_S / 100));
 
 	/* What is known to come at once is none. */
 	trial.controller.capacity.burst = 100;
@@ -600,6 +624,26 @@ static void test_a_flood_is_seen_before_the_next_step(void **state)
 	step(&trial);
 	assert_true(trial.decision.overloaded);
 	assert_false(capacity_surges(capacity, 1e6, TICK_S));
+}
+
+/* Connections are what comes at random, and their packets together: what seems much of those may be chance. */
+static void test_packets_of_connections_come_together(void **state)
+{
+	struct trial apart = calm(), together = calm();
+
+	(void)state;
+	apart.signals.connections = 0;
+	together.signals.connections = 200 * TICK_S;
+	for (int i = 0; i < 600; i++) {
+		apart.signals.offered_pps = apart.signals.admitted_pps = i % 2 ? 500 : 1700;
+		together.signals.offered_pps = together.signals.admitted_pps = apart.signals.offered_pps;
+		step(&apart);
+		step(&together);
+	}
+	assert_true(apart.decision.capacity_burst > 30 && together.decision.capacity_burst <= 0);
+	double most = together.decision.capacity_pps * TICK_S, chance = 3 * sqrt(most);
+	assert_false(capacity_surges(&together.controller.capacity, most + 2 * chance, TICK_S));
+	assert_true(capacity_surges(&together.controller.capacity, most + 3 * chance, TICK_S));
 }
 
 static void test_minimum_above_maximum(void **state)
@@ -639,6 +683,7 @@ int main(void)
 		cmocka_unit_test(test_new_connections_count_for_what_they_bring),
 		cmocka_unit_test(test_flood),
 		cmocka_unit_test(test_surge),
+		cmocka_unit_test(test_room_after_a_flood),
 		cmocka_unit_test(test_release),
 		cmocka_unit_test(test_target),
 		cmocka_unit_test(test_overflows),
@@ -655,6 +700,7 @@ int main(void)
 		cmocka_unit_test(test_a_burst_of_others_moves_no_level_of_a_few),
 		cmocka_unit_test(test_a_falling_capacity_takes_the_level_of_a_few_along),
 		cmocka_unit_test(test_a_flood_is_seen_before_the_next_step),
+		cmocka_unit_test(test_packets_of_connections_come_together),
 		cmocka_unit_test(test_minimum_above_maximum),
 		cmocka_unit_test(test_excess_by),
 		cmocka_unit_test(test_tenured),

@@ -376,7 +376,7 @@ static void world_glance(struct world *world)
 {
 	agenda_plan(&world->agenda, (struct event){.at_s = world->now_s + GLANCE_S, .what = EVENT_GLANCE});
 	if (!under(world, INCIDENT_STARVE, NULL) && world->now_s > world->ticked_s &&
-	    capacity_surges(&world->controller.capacity, world->host.offered, TICK_S))
+	    capacity_surges(&world->controller.capacity, world->host.offered, world->now_s - world->ticked_s))
 		world_step(world, world->now_s - world->ticked_s);
 }
 

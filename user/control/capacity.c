@@ -25,7 +25,7 @@
 #define CONNECTS_SLACK    1.5
 #define LEARNT_ENOUGH_S   20.0  /* of traffic that went well, before a rate counts as proven for headroom */
 #define HEADROOM_PEAK     2.5   /* above the highest of a single step, or what came at once, */
-#define PEAK_CHANCE       4.0   /* less so many standard deviations */
+#define PEAK_CHANCE       4.0   /* less so many standard deviations of connections */
 #define PROVEN_LEAST      100.0 /* for that headroom: a quiet service has bursts */
 #define HEADROOM          2.0   /* above what is proven, that nothing needs to be proven for */
 #define HEADROOM_FOUND    1.2   /* above what was proven in an overload: it was sought there as far as it went */
@@ -40,14 +40,15 @@
 #define LOSSLESS_HASTE_S 3.0
 #define LOSS_LATE_S      2.0 /* after a cut, what stays unanswered is from before it */
 #define PRESSURE_MUCH    0.95
-#define UNANSWERED_S     1.0 /* over which they are counted: */
-#define UNANSWERED_LEAST 3.0 /* fewer may be chance, */
-#define UNANSWERED_MUCH  0.1 /* and a smaller share be those of clients who gave up */
-#define PATIENCE_S       0.5 /* with a strain that is not severe, before an overload begins; */
-#define PATIENCE_CALM_S  1.2 /* or with any, where no more is asked for than always: a host has slow moments */
-#define SEVERE           4.0 /* times the target: no chance, a queue */
-#define UNPROVEN         1.3 /* times what is proven: there a strain is no chance either; */
-#define SURGE_CHANCE     3.0 /* and so many standard deviations, where it is about what is asked for */
+#define UNANSWERED_S     1.0  /* over which they are counted: */
+#define UNANSWERED_LEAST 3.0  /* fewer may be chance, */
+#define UNANSWERED_MUCH  0.1  /* and a smaller share be those of clients who gave up */
+#define PATIENCE_S       0.5  /* with a strain that is not severe, before an overload begins; */
+#define PATIENCE_CALM_S  1.2  /* or with any, where no more is asked for than always: a host has slow moments */
+#define SEVERE           4.0  /* times the target: no chance, a queue */
+#define UNPROVEN         1.3  /* times what is proven: there a strain is no chance either; */
+#define SURGE_S          0.02 /* what comes sooner may have come at once */
+#define SURGE_CHANCE     3.0  /* and so many standard deviations, where it is about what is asked for */
 
 /* How far the law may go. */
 #define TESTED       0.8 /* of the capacity must be used, to say that it goes well; */
@@ -188,6 +189,15 @@ static void learn_best(struct capacity *capacity, double elapsed_s)
 		capacity->best_s[0] = fmin(capacity->best_s[0], capacity->steady_s);
 }
 
+/* The packets of a connection, where it is one request or a few: they come together. Else 1. */
+static double connection_packets(const struct capacity *capacity)
+{
+	double packets =
+		capacity->ordinary_connections > 0 ? capacity->ordinary_pps / capacity->ordinary_connections : 1;
+
+	return packets >= 1 && packets <= CONNECTION_MOST ? packets : 1;
+}
+
 /* A rate is proven when it went well for some steps on end, and for some more: its response comes after it. The mean of
  * those steps counts. */
 static void learn_proven(struct capacity *capacity, const struct capacity_sample *sample, bool well)
@@ -210,7 +220,8 @@ static void learn_proven(struct capacity *capacity, const struct capacity_sample
 	}
 	if (capacity->well_steps >= CAPACITY_PROOF + CAPACITY_PROOF_LATE) {
 		double mean = sum / CAPACITY_PROOF;
-		double peak = most - PEAK_CHANCE * sqrt(fmax(mean, PROVEN_LEAST) / sample->elapsed_s);
+		double chance = connection_packets(capacity) * fmax(mean, PROVEN_LEAST) / sample->elapsed_s;
+		double peak = most - PEAK_CHANCE * sqrt(chance);
 		capacity->proven_pps = fmax(capacity->proven_pps, mean);
 		capacity->peak_pps = fmax(capacity->peak_pps, peak);
 		if (!capacity->overload) { /* else it is the law that makes them */
@@ -279,22 +290,21 @@ double capacity_burst(const struct capacity *capacity)
 
 struct capacity_costs capacity_costs(const struct capacity *capacity)
 {
-	double brings =
-		capacity->ordinary_connections > 0 ? capacity->ordinary_pps / capacity->ordinary_connections : 0;
+	double brings = connection_packets(capacity);
 
-	if (capacity->overload || capacity->learnt_s < LEARNT_ENOUGH_S || !(brings > 1 && brings <= CONNECTION_MOST))
+	if (capacity->overload || capacity->learnt_s < LEARNT_ENOUGH_S)
 		return (struct capacity_costs){1, 1};
 	/* A SYN twice: for its connection, and one of its packets. */
 	double packet = brings / (2 * brings - 1);
 	return (struct capacity_costs){packet, packet * brings};
 }
 
-bool capacity_surges(const struct capacity *capacity, double arrived, double tick_s)
+bool capacity_surges(const struct capacity *capacity, double arrived, double since_s)
 {
-	double most = capacity->pps * tick_s;
+	double most = capacity->pps * fmax(since_s, SURGE_S), chance = connection_packets(capacity) * most;
 
 	return !capacity->overload && isfinite(most) &&
-	       arrived > most + SURGE_CHANCE * sqrt(most) + capacity_burst(capacity);
+	       arrived > most + SURGE_CHANCE * sqrt(chance) + capacity_burst(capacity);
 }
 
 void capacity_return(struct capacity *capacity, double pps)

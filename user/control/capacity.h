@@ -140,9 +140,9 @@ struct capacity_costs {
  * packet counts for itself. */
 struct capacity_costs capacity_costs(const struct capacity *capacity);
 
-/* Whether more has arrived since the last interval, offered to a service that was not overloaded, than a whole tick of
- * `tick_s` lets in, by more than chance: the next interval need not be waited for. */
-bool capacity_surges(const struct capacity *capacity, double arrived, double tick_s);
+/* Whether more has arrived in the time since the last interval, offered to a service that was not overloaded, than it
+ * lets in, by more than chance: the next interval need not be waited for. */
+bool capacity_surges(const struct capacity *capacity, double arrived, double since_s);
 
 /* After a fault: from `pps` back to what was proven by small steps, whatever was learnt meanwhile forgotten. */
 void capacity_return(struct capacity *capacity, double pps);

@@ -51,7 +51,7 @@ struct adaptive {
 	double ticked_s; /* 0: never */
 	double interval_s;
 	double longest_s[2], longest_since_s; /* of the current and the last LONGEST_KEPT_S */
-	uint64_t late;
+	uint64_t late, early;
 	unsigned glanced; /* the number of the service that was looked at last between two ticks */
 };
 
@@ -358,17 +358,17 @@ bool adaptive_is_watchful(const struct adaptive *adaptive)
 	return false;
 }
 
-static bool surges(const struct adaptive *adaptive, const struct adapted *service)
+static bool surges(const struct adaptive *adaptive, const struct adapted *service, double now_s)
 {
 	struct error err;
 	double arrived;
 
 	/* The next tick fails to read it as well, and tells. */
 	return observer_arrived(adaptive->daemon->observer, service->number, &arrived, &err) == 0 &&
-	       capacity_surges(&service->controller.capacity, arrived, OBSERVER_TICK_MS / 1000.0);
+	       capacity_surges(&service->controller.capacity, arrived, now_s - adaptive->ticked_s);
 }
 
-bool adaptive_surges(struct adaptive *adaptive)
+bool adaptive_surges(struct adaptive *adaptive, double now_s)
 {
 	unsigned looked = 0;
 
@@ -378,8 +378,10 @@ bool adaptive_surges(struct adaptive *adaptive)
 		if (!service || !is_floodable(service))
 			continue;
 		looked++;
-		if (surges(adaptive, service))
+		if (surges(adaptive, service, now_s)) {
+			adaptive->early++;
 			return true;
+		}
 	}
 	return false;
 }
@@ -401,6 +403,7 @@ struct adaptive_pace adaptive_pace(const struct adaptive *adaptive, double now_s
 		.interval_s = adaptive->interval_s,
 		.longest_s = fmax(adaptive->longest_s[0], adaptive->longest_s[1]),
 		.late = adaptive->late,
+		.early = adaptive->early,
 	};
 }
 

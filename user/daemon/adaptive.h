@@ -29,8 +29,8 @@ void adaptive_tick(struct adaptive *adaptive, double now_s);
 bool adaptive_is_watchful(const struct adaptive *adaptive);
 
 /* Between two ticks: whether one of a few services, others each time, is flooded, so that the next tick is due now. A
- * system call for each of them, and nothing but asks. */
-bool adaptive_surges(struct adaptive *adaptive);
+ * system call for each of them. `now_s` is monotonic. */
+bool adaptive_surges(struct adaptive *adaptive, double now_s);
 
 /* What a service's controller wants, and why; what is in force is in struct datapath_paces. */
 struct adaptive_service {
@@ -50,6 +50,7 @@ struct adaptive_pace {
 	double interval_s; /* from one to the next, smoothed */
 	double longest_s;  /* that one took with all its work, of the last ten seconds or twenty */
 	uint64_t late;     /* that came so late that nothing was decided */
+	uint64_t early;    /* that came before their time, for a flood */
 };
 struct adaptive_pace adaptive_pace(const struct adaptive *adaptive, double now_s);
 

@@ -281,8 +281,9 @@ static json_t *controller_document(const struct daemon *daemon)
 {
 	struct adaptive_pace pace = adaptive_pace(daemon->adaptive, daemon_clock_s());
 
-	return json_pack("{s:b,s:f,s:f,s:I}", "alive", pace.alive, "tick_milliseconds", pace.interval_s * 1e3,
-	                 "longest_tick_milliseconds", pace.longest_s * 1e3, "late_ticks", (json_int_t)pace.late);
+	return json_pack("{s:b,s:f,s:f,s:I,s:I}", "alive", pace.alive, "tick_milliseconds", pace.interval_s * 1e3,
+	                 "longest_tick_milliseconds", pace.longest_s * 1e3, "late_ticks", (json_int_t)pace.late,
+	                 "early_ticks", (json_int_t)pace.early);
 }
 
 json_t *api_status(struct daemon *daemon, struct error *err)

@@ -363,7 +363,7 @@ static void on_glance(evutil_socket_t fd, short what, void *argument)
 {
 	struct daemon *daemon = argument;
 
-	if (!adaptive_surges(daemon->adaptive))
+	if (!adaptive_surges(daemon->adaptive, daemon_clock_s()))
 		return;
 	event_add(daemon->tick, &tick_interval);
 	on_tick(fd, what, argument);
