@@ -205,6 +205,10 @@ static void test_room_after_a_flood(void **state)
 	steps(&trial, 60);
 	assert_false(trial.decision.overloaded);
 	assert_true(fabs(trial.decision.capacity_pps / trial.decision.proven_pps - 1.2) < 0.01);
+
+	trial.signals.offered_pps = 20000; /* more than even that: down to what is ordinary */
+	step(&trial);
+	assert_true(trial.decision.overloaded && trial.decision.capacity_pps < 1250);
 }
 
 /* Ten seconds after a flood nothing is felt of it. */

@@ -448,7 +448,8 @@ static double headroom(struct capacity *capacity, const struct capacity_view *vi
 	if (capacity->overload || !view->surge || view->offered_pps <= most)
 		return most;
 	overload_begin(capacity, view);
-	return fmax(fmax(FLOOR_ORDINARY * capacity->ordinary_pps, PROVEN_LEAST), capacity->peak_pps);
+	double at_once = capacity->ordinary_pps + capacity->peak_pps - capacity->proven_pps;
+	return fmax(fmax(FLOOR_ORDINARY * capacity->ordinary_pps, PROVEN_LEAST), at_once);
 }
 
 static bool is_surge(const struct capacity_view *view)
