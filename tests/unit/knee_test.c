@@ -180,22 +180,6 @@ static void test_makes_room_for_the_guarded_before_they_use_it(void **state)
 	assert_true(everybody.pps < 1.01 * PROVEN);
 }
 
-/* A queue at the beginning may be any length, and is drained; one that comes when all has gone well for long, and all
- * that may come did, is the first of a short one. */
-static void test_eases_where_it_came_near_slowly(void **state)
-{
-	struct capacity sudden = learnt(1), slow = learnt(1);
-	(void)state;
-
-	sudden.pps = slow.pps = KNEE;
-	steps(&slow, 5, TARGET_S / 2);
-	double before = slow.pps;
-	steps(&slow, 0.5, 1.1 * TARGET_S);
-	steps(&sudden, 0.5, 1.1 * TARGET_S);
-	assert_true(slow.pps > 0.9 * before && slow.pps < before);
-	assert_true(sudden.pps < 0.8 * KNEE);
-}
-
 /* What a few's beginning says on little evidence is theirs; what many figures say is the service's. While the tenured
  * are guarded little is better than none. */
 static void test_forgets_what_a_few_made_it_believe(void **state)
@@ -227,7 +211,6 @@ int main(void)
 		cmocka_unit_test(test_rises_while_guarded_only_with_a_good_tail),
 		cmocka_unit_test(test_seeks_an_unknown_knee_slowly_while_guarded),
 		cmocka_unit_test(test_makes_room_for_the_guarded_before_they_use_it),
-		cmocka_unit_test(test_eases_where_it_came_near_slowly),
 		cmocka_unit_test(test_forgets_what_a_few_made_it_believe),
 	};
 

@@ -64,7 +64,8 @@ def ahead(pair, key="score"):
 
 
 def is_clearly_better(pair):
-    """More is answered; or, where all are honest and whatever is answered counts, more of it in time."""
+    """More is answered; or, where all are honest and whatever is answered counts, more of it in time, which is what
+    goodput is to the overload controls that this is after (Cho et al., Breakwater, OSDI 2020)."""
     return max(ahead(pair), ahead(pair, "in_time_of_best")) > 0.02
 
 

@@ -19,9 +19,8 @@
 #define FLOOR_KNEE     0.75 /* of the knee leaves room to drain */
 
 /* The knee. */
-#define KNEE_SEEN     6   /* figures that any strain gives; beyond those, only one with a backlog */
-#define KNEE_BEGINS   3   /* figures, until when a surge is one wherever it strains: how much it is, is known later */
-#define KNEE_CALM_S   3.0 /* of calm, after which it was neared slowly: no surge makes a long queue then */
+#define KNEE_SEEN     6 /* figures that any strain gives; beyond those, only one with a backlog */
+#define KNEE_BEGINS   3 /* figures, until when a surge is one wherever it strains: how much it is, is known later */
 #define KNEE_LEARNS   0.1
 #define KNEE_MOST     2.0  /* times what is proven */
 #define KNEE_MOVES    0.03 /* seconds a second: a queue that grows or shrinks so */
@@ -77,7 +76,6 @@ struct knee {
 	double trust_s;  /* how long after a strain it is not to be tried again */
 	double before_s; /* the response of the step before */
 	double growth;   /* of the response: seconds a second, over a moment */
-	double settled;  /* 1: all that is let in has been used, and gone well for a while */
 	struct still still;
 };
 
@@ -213,13 +211,11 @@ static void still_leave(struct knee *knee, bool guarded)
 /* What the interval says: whether a queue stands, where the knee is, how long that is to be believed. */
 static void knee_observe(struct capacity *capacity, struct knee *knee, const struct capacity_view *view)
 {
-	bool begins = view->surge && knee->seen < KNEE_BEGINS && knee->settled <= 0;
+	bool begins = view->surge && knee->seen < KNEE_BEGINS;
 	bool alarmed = view->severe || (view->strain > 1 && (begins || (view->unproven && knee->pps <= 0)));
 	bool stands = view->strain > KNEE_STANDS || view->done_pps > knee->pps, new = alarmed && knee->draining <= 0;
 
 	knee_follow(knee, view);
-	if (view->calm_s > KNEE_CALM_S && view->used_pps > USED * capacity->pps)
-		knee->settled = 1;
 	/* Else what gets done is what is let in. */
 	bool backlog = view->backlog < 1 || (view->backlog > 1 && stands) || fabs(knee->growth) > KNEE_MOVES;
 	if (view->strain > 1 && view->done_pps > 0 && view->unanswered <= 0 &&
