@@ -448,6 +448,7 @@ static double headroom(struct capacity *capacity, const struct capacity_view *vi
 	if (capacity->overload || !view->surge || view->offered_pps <= most)
 		return most;
 	overload_begin(capacity, view);
+	/* The fullest tick beyond the fullest second: a flood that was held back is no burst. */
 	double at_once = capacity->ordinary_pps + capacity->peak_pps - capacity->proven_pps;
 	return fmax(fmax(FLOOR_ORDINARY * capacity->ordinary_pps, PROVEN_LEAST), at_once);
 }
