@@ -7,7 +7,7 @@
 #include <linux/types.h>
 #endif
 
-#define SPILLWAY_ABI 8
+#define SPILLWAY_ABI 9
 
 #define IPV4_MAPPED bpf_htonl(0x0000ffff) /* the third word of ::ffff:a.b.c.d */
 
@@ -66,6 +66,7 @@ struct sampler {
 /* Per-CPU value of `tallies`, one a service. */
 struct service_tallies {
 	struct sampler sampler; /* here, since its end shares a cache line with the packets that passed */
+	__u64 owed_ns;          /* what this CPU has admitted and not yet charged to the service's capacity */
 	struct tally outcomes[OUTCOMES];
 };
 
@@ -153,6 +154,9 @@ struct policy {
  * queue M/D/1). Where capacity is in bytes they are of a common size. */
 #define CAPACITY_STEP_PACKETS 8
 #define CAPACITY_STEP_BYTES   (CAPACITY_STEP_PACKETS * 1514ULL)
+
+/* Of a step, what a CPU has admitted and owes the capacity: a 32nd at most, so that sixteen CPUs owe half a step. */
+#define CAPACITY_OWED_SHIFT 5
 
 #define PAYLOAD_BYTES_MAX           16
 #define PAYLOAD_OFFSET_MAX          2047

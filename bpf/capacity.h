@@ -42,10 +42,12 @@ static __always_inline __u64 level_increment(__u64 word, __u32 relax_after, __u6
 	return increment && age <= relax_after ? increment : configured;
 }
 
-/* The capacity of the policy's service. Its words lie beside the time that is charged: they cost no cache line more.
- * `connects`: the packet is a TCP SYN, which may count for what its connection brings. */
-static __always_inline struct capacity capacity_now(const struct capacity_state *state, const struct policy *policy,
-                                                    __u32 relax_after, __u32 bytes, bool connects, __u64 now)
+/* The capacity of the policy's service, where it has one now: else `*capacity` stays as it is. Its words lie beside the
+ * time that is charged: they cost no cache line more. `connects`: the packet is a TCP SYN, which may count for what its
+ * connection brings. */
+static __always_inline void capacity_now(const struct capacity_state *state, const struct policy *policy,
+                                         __u32 relax_after, __u32 bytes, bool connects, __u64 now,
+                                         struct capacity *capacity)
 {
 	__u64 increment = policy->capacity_increment, burst_ns = 0;
 	__u32 cost = 0;
@@ -58,20 +60,17 @@ static __always_inline struct capacity capacity_now(const struct capacity_state 
 			cost = *(const volatile __u32 *)&state->costs[connects];
 	}
 	if (!increment)
-		return (struct capacity){0};
-	if (FEATURE(FEATURE_LEVELS) && policy->flags & POLICY_BYTES)
-		return (struct capacity){
-			.cost_ns = bytes * increment >> BYTE_SHIFT,
-			.step_ns = policy->capacity_tick_ns + (CAPACITY_STEP_BYTES * increment >> BYTE_SHIFT),
-			.burst_ns = burst_ns,
-		};
+		return;
+	capacity->burst_ns = burst_ns;
+	if (FEATURE(FEATURE_LEVELS) && policy->flags & POLICY_BYTES) {
+		capacity->cost_ns = bytes * increment >> BYTE_SHIFT;
+		capacity->step_ns = policy->capacity_tick_ns + (CAPACITY_STEP_BYTES * increment >> BYTE_SHIFT);
+		return;
+	}
 	__u64 cost_ns = cost ? increment * cost >> COST_SHIFT : increment;
-	return (struct capacity){
-		.cost_ns = cost_ns,
-		/* As many SYNs as others may come at once. */
-		.step_ns = policy->capacity_tick_ns + CAPACITY_STEP_PACKETS * (connects ? cost_ns : increment),
-		.burst_ns = burst_ns,
-	};
+	capacity->cost_ns = cost_ns;
+	/* As many SYNs as others may come at once. */
+	capacity->step_ns = policy->capacity_tick_ns + CAPACITY_STEP_PACKETS * (connects ? cost_ns : increment);
 }
 
 /* How far ahead a packet of that rank may find the service's time. */
@@ -96,6 +95,15 @@ static __always_inline __u64 capacity_ahead(__u64 tat_ns, const struct capacity 
 	return ahead > 0 && ahead <= furthest ? ahead : 0;
 }
 
+/* Whether there is room for any rank: then nobody's needs to be known. */
+static __always_inline bool capacity_free(const struct capacity_state *state, const struct capacity *capacity,
+                                          __u64 now)
+{
+	__s64 ahead = *(const volatile __u64 *)&state->tat_ns - now;
+
+	return ahead <= (__s64)rank_ahead(0, capacity);
+}
+
 /* Whether a packet of that rank finds no room. Charges nothing. */
 static __always_inline bool capacity_over(const struct capacity_state *state, const struct capacity *capacity,
                                           __u32 rank, __u64 now)
@@ -115,14 +123,29 @@ static __always_inline bool capacity_names(struct capacity_state *state, __u64 n
 	return true;
 }
 
-/* Charges a packet that is admitted. */
-static __always_inline void capacity_charge(struct capacity_state *state, const struct capacity *capacity, __u64 now)
+/* Charges what is admitted. */
+static __always_inline void capacity_charge(struct capacity_state *state, const struct capacity *capacity,
+                                            __u64 cost_ns, __u64 now)
 {
 	for (int try = 0; try < CAPACITY_TRIES; try++) {
 		__u64 seen = *(volatile __u64 *)&state->tat_ns;
-		__u64 next = now + capacity_ahead(seen, capacity, now) + capacity->cost_ns;
+		__u64 next = now + capacity_ahead(seen, capacity, now) + cost_ns;
 		if (__sync_val_compare_and_swap(&state->tat_ns, seen, next) == seen)
 			return;
 	}
-	__sync_fetch_and_add(&state->tat_ns, capacity->cost_ns); /* contended: it is ahead of now */
+	__sync_fetch_and_add(&state->tat_ns, cost_ns); /* contended: it is ahead of now */
+}
+
+/* Charges a packet that is admitted, or has this CPU owe it: a locked instruction on a line that all CPUs want is then
+ * for many packets. What is owed is charged with a later packet, and all CPUs together let through no more by it, once,
+ * than their parts of a step; a capacity of few packets a second is charged at once. */
+static __always_inline void capacity_owe(struct capacity_state *state, const struct capacity *capacity, __u64 *owed_ns,
+                                         __u64 now)
+{
+	__u64 owed = *owed_ns + capacity->cost_ns;
+	bool due = owed >= capacity->step_ns >> CAPACITY_OWED_SHIFT;
+
+	*owed_ns = due ? 0 : owed;
+	if (due)
+		capacity_charge(state, capacity, owed, now);
 }

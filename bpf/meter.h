@@ -231,37 +231,19 @@ __noinline int meter_seat(struct meter_set *set, __u32 tag, __u64 now, __u64 inc
 	return cell_claim(set, cell, tag, now + increment_ns, 1, bytes);
 }
 
-/* What the meter needs to know of a packet off the fast path; gathered only for that. */
+/* A packet as the meter meets it. */
 struct metered {
-	__u64 key[2];
+	struct user user;
 	__u64 now_ns;
 	__u64 increment_ns; /* of this user, at the level that counts now */
 	__u64 tolerance_ns; /* of this packet: less for a SYN under a level */
 	__u64 furthest_ns;  /* of any packet of the user's now */
 	__u64 byte_increment;
 	struct capacity capacity;
-	__u32 set_index;
-	__u32 tag;
 	__u32 bytes;
-	__u32 share;
-	__u8 kind;
-	__u8 ipv6;
-	__u8 rank; /* as a newcomer */
-	__u8 connects;
+	__u16 rank; /* as a newcomer */
+	__u16 connects;
 };
-
-/* Writes down whose packet it is, beside the terms on which it is charged. */
-static __always_inline void metered_name(struct metered *metered, const struct packet *packet, const struct user *user)
-{
-	metered->key[0] = user->key[0];
-	metered->key[1] = user->key[1];
-	metered->set_index = user->set & state.live.sets_mask;
-	metered->tag = user->tag;
-	metered->bytes = packet->bytes;
-	metered->share = user->share;
-	metered->kind = user->kind;
-	metered->ipv6 = packet->ipv6;
-}
 
 /* GCRA on one word: over where TAT runs further ahead of now than the tolerance, else TAT moves on by the increment and
  * the packet is counted. `*next` is the state then. `tag` is looked at again only where somebody else has changed the
@@ -322,12 +304,12 @@ static __always_inline void user_introduce(struct user_detail *user, const struc
                                            const struct metered *metered)
 {
 	*user = (struct user_detail){
-		.key = {metered->key[0], metered->key[1]},
+		.key = {metered->user.key[0], metered->user.key[1]},
 		.first_seen = metered->now_ns >> SECOND_SHIFT,
 		.service = policy->service,
-		.kind = metered->kind,
-		.ipv6 = metered->ipv6,
-		.tag = metered->tag,
+		.kind = metered->user.kind,
+		.ipv6 = metered->user.ipv6,
+		.tag = metered->user.tag,
 	};
 }
 
@@ -342,13 +324,13 @@ __noinline int cell_note(struct meter_set *set, __u64 cell, const struct policy 
 		return 0;
 	if (packets == 2 && set_is_crowded(set, metered->now_ns))
 		return 0;
-	struct set_details *details = meter_details_of(metered->set_index);
+	struct set_details *details = meter_details_of(metered->user.set);
 	if (!details)
 		return 0;
 	BOUND_CELL(cell);
 
 	struct user_detail *user = &details->users[cell];
-	if (packets == 2 || user->tag != metered->tag)
+	if (packets == 2 || user->tag != metered->user.tag)
 		user_introduce(user, policy, metered);
 	if (packets == 2)
 		return 0;
@@ -377,14 +359,14 @@ static __always_inline bool cell_notable(__u64 packets)
 static __always_inline void cell_count_over(struct meter_set *set, __u64 cell, const struct policy *policy,
                                             const struct metered *metered, bool breaks_streak)
 {
-	struct set_details *details = meter_details_of(metered->set_index);
+	struct set_details *details = meter_details_of(metered->user.set);
 	if (!details)
 		return;
 
 	struct user_detail *user = &details->users[cell];
 	__u64 state = *(volatile __u64 *)&set->states[cell];
 	bool first = (state & STATE_PACKETS_MASK) <= 1 && state_swap(&set->states[cell], state, state + 2);
-	if (first || user->tag != metered->tag)
+	if (first || user->tag != metered->user.tag)
 		user_introduce(user, policy, metered);
 	if (first)
 		user->carried_packets = -2ULL;
@@ -429,12 +411,12 @@ static __always_inline bool gauge_charge(__u64 *tat_ns, __u64 increment_ns, __u6
 
 static __always_inline __u64 byte_cost(const struct metered *metered, __u64 bytes)
 {
-	return user_cost(metered->share, bytes * metered->byte_increment >> BYTE_SHIFT);
+	return user_cost(metered->user.share, bytes * metered->byte_increment >> BYTE_SHIFT);
 }
 
 static __always_inline __u64 connection_cost(const struct policy *policy, const struct metered *metered)
 {
-	return user_cost(metered->share, policy->connection_increment_ns);
+	return user_cost(metered->user.share, policy->connection_increment_ns);
 }
 
 /* Charges bytes, and a connection where the packet opens one: both, or what is over and nothing. */
@@ -508,7 +490,7 @@ static __always_inline __u32 user_rank(__u64 state, __u64 ahead_ns, __u64 tolera
 static __always_inline int cell_judge(struct meter_set *set, __u64 cell, const struct policy *policy,
                                       const struct metered *metered)
 {
-	struct set_gauges *gauges = meter_gauges_of(metered->set_index, policy);
+	struct set_gauges *gauges = meter_gauges_of(metered->user.set, policy);
 	struct capacity_state *capacity = metered_capacity_of(policy, metered);
 	__u64 seen = *(volatile __u64 *)&set->states[cell], ahead = state_ahead(seen, metered->now_ns), next = 0;
 	bool by_bytes = gauges && policy->flags & POLICY_BYTES;
@@ -524,14 +506,14 @@ static __always_inline int cell_judge(struct meter_set *set, __u64 cell, const s
 	int gauged = gauges ? gauges_charge(gauges, cell, policy, metered) : OUTCOME_PASSED;
 	if (gauged != OUTCOME_PASSED)
 		return gauged;
-	int judged = state_charge(&set->states[cell], &set->tags[cell], metered->tag, metered, &next);
+	int judged = state_charge(&set->states[cell], &set->tags[cell], metered->user.tag, metered, &next);
 	if (judged != OUTCOME_PASSED) {
 		if (gauges)
 			gauges_refund(gauges, cell, policy, metered);
 		return judged;
 	}
 	if (capacity)
-		capacity_charge(capacity, &metered->capacity, metered->now_ns);
+		capacity_charge(capacity, &metered->capacity, metered->capacity.cost_ns, metered->now_ns);
 	set->bytes[cell] += metered->bytes;
 	if (cell_notable(next & STATE_PACKETS_MASK))
 		cell_note(set, cell, policy, metered, next & STATE_PACKETS_MASK);
@@ -542,7 +524,7 @@ static __always_inline int cell_judge(struct meter_set *set, __u64 cell, const s
 static __always_inline int overflow_judge(const struct metered *metered)
 {
 	static const __u32 nobody;
-	__u32 index = metered->set_index;
+	__u32 index = metered->user.set;
 	struct set_overflow *overflow = bpf_map_lookup_elem(&meter_overflows, &index);
 	__u64 next;
 	if (!overflow)
@@ -561,7 +543,7 @@ static __always_inline int newcomer_name(struct meter_set *set, struct set_gauge
 
 	if (cell >= SET_CELLS)
 		return OUTCOME_SPILLED + REASON_CAPACITY;
-	if (cell_claim(set, cell, metered->tag, metered->now_ns, 0, 0) && FEATURE(FEATURE_GAUGES) && gauges)
+	if (cell_claim(set, cell, metered->user.tag, metered->now_ns, 0, 0) && FEATURE(FEATURE_GAUGES) && gauges)
 		gauges->bytes_tat_ns[cell] = gauges->connections_tat_ns[cell] = metered->now_ns;
 	return JUDGED_LOST;
 }
@@ -572,7 +554,7 @@ static __always_inline int newcomer_judge(struct meter_set *set, const struct po
 {
 	struct capacity_state *capacity = metered_capacity_of(policy, metered);
 	struct set_gauges *gauges = 0;
-	__u32 index = metered->set_index;
+	__u32 index = metered->user.set;
 	int judged = OUTCOME_PASSED;
 
 	bool over = capacity && capacity_over(capacity, &metered->capacity, metered->rank, metered->now_ns);
@@ -584,14 +566,14 @@ static __always_inline int newcomer_judge(struct meter_set *set, const struct po
 		return newcomer_name(set, gauges, metered);
 	__u64 cell = cell_victim(set, gauges, metered->now_ns);
 	if (cell < SET_CELLS &&
-	    !cell_claim(set, cell, metered->tag, metered->now_ns + metered->increment_ns, 1, metered->bytes))
+	    !cell_claim(set, cell, metered->user.tag, metered->now_ns + metered->increment_ns, 1, metered->bytes))
 		return JUDGED_LOST;
 	if (cell >= SET_CELLS)
 		judged = overflow_judge(metered);
 	else if (FEATURE(FEATURE_GAUGES) && gauges)
 		gauges_open(gauges, cell, policy, metered);
 	if (capacity && judged == OUTCOME_PASSED)
-		capacity_charge(capacity, &metered->capacity, metered->now_ns);
+		capacity_charge(capacity, &metered->capacity, metered->capacity.cost_ns, metered->now_ns);
 	return judged;
 }
 
@@ -603,7 +585,7 @@ __noinline int meter_judge_slowly(struct meter_set *set, const struct policy *po
 	if (!set || !policy || !metered)
 		return OUTCOME_PASSED;
 	for (int claim = 0; claim < METER_CLAIMS; claim++) {
-		__u64 cell = cell_find(set, metered->tag);
+		__u64 cell = cell_find(set, metered->user.tag);
 		bool seated = cell < SET_CELLS;
 		BOUND_CELL(cell);
 		int judged = seated ? cell_judge(set, cell, policy, metered) : newcomer_judge(set, policy, metered);
@@ -647,79 +629,97 @@ __noinline __u64 level_burst_ns(__u64 tolerance_ns, __u64 increment_ns, __u32 ki
 	return burst_ns > tolerance_ns ? burst_ns : tolerance_ns;
 }
 
-/* All that is known of a packet whose service may ask for more than a limit in packets. */
-static __always_inline struct metered metered_fully(struct xdp_md *ctx, const struct policy *policy, __u32 number,
-                                                    const struct packet *packet, const struct user *user, __u64 now)
+/* The terms on which a packet is charged whose service asks for no more than a limit in packets; what that has nothing
+ * to do with is left as it is, for metered_rest(). */
+static __always_inline void metered_plainly(const struct policy *policy, const struct packet *packet,
+                                            const struct user *user, __u64 now, struct metered *metered)
+{
+	metered->user = *user;
+	metered->now_ns = now;
+	metered->increment_ns = policy->increment_ns;
+	metered->tolerance_ns = metered->furthest_ns = policy->tolerance_ns;
+	metered->bytes = packet->bytes;
+}
+
+/* Not before it is copied off the fast path: for what is zeroed as a whole the compiler leaves the registers. */
+static __always_inline void metered_rest(struct metered *metered)
+{
+	metered->byte_increment = 0;
+	metered->capacity = (struct capacity){0};
+	metered->rank = metered->connects = 0;
+}
+
+/* The terms where it may ask for more. */
+static __always_inline void metered_fully(struct xdp_md *ctx, const struct policy *policy, __u32 number,
+                                          const struct packet *packet, const struct user *user, __u64 now,
+                                          struct metered *metered)
 {
 	const struct live *live = &state.live;
 	struct capacity_state *capacity = meter_capacity_of(policy);
-	struct metered metered = {.now_ns = now};
+	bool tcp = packet->table == PORTS_TCP;
+	bool connects = FEATURE(FEATURE_GAUGES | FEATURE_CAPACITY) && packet_connects(ctx, packet);
 
-	metered_name(&metered, packet, user);
-	metered.connects = FEATURE(FEATURE_GAUGES | FEATURE_CAPACITY) && packet_connects(ctx, packet);
+	metered_plainly(policy, packet, user, now, metered);
+	metered_rest(metered);
 	__u64 increment_ns = meter_increment(live, policy, number, POLICY_LEVEL, policy->increment_ns, now);
-	metered.increment_ns = user_cost(user->share, increment_ns);
-	metered.tolerance_ns = metered.furthest_ns = policy->tolerance_ns;
+	metered->increment_ns = increment_ns = user_cost(user->share, increment_ns);
+	metered->connects = connects;
 	if (FEATURE(FEATURE_LEVELS) && policy->flags & POLICY_LEVEL) {
-		__u32 tcp = packet->table == PORTS_TCP;
-		metered.furthest_ns = level_burst_ns(policy->tolerance_ns, metered.increment_ns, tcp);
-		metered.tolerance_ns =
-			level_burst_ns(policy->tolerance_ns, metered.increment_ns, tcp + metered.connects);
+		metered->furthest_ns = level_burst_ns(policy->tolerance_ns, increment_ns, tcp);
+		metered->tolerance_ns = level_burst_ns(policy->tolerance_ns, increment_ns, tcp + connects);
 	}
 	if (FEATURE(FEATURE_GAUGES))
-		metered.byte_increment =
+		metered->byte_increment =
 			meter_increment(live, policy, number, POLICY_LEVEL | POLICY_BYTES, policy->byte_increment, now);
 	if (FEATURE(FEATURE_CAPACITY))
-		metered.rank = RANK_OF_CLASS(user->class) +
-		               (packet->table == PORTS_TCP && !metered.connects ? RANK_ESTABLISHED : 0);
+		metered->rank = RANK_OF_CLASS(user->class) + (tcp && !connects ? RANK_ESTABLISHED : 0);
 	if (capacity)
-		metered.capacity =
-			capacity_now(capacity, policy, live->relax_after, packet->bytes, metered.connects, now);
-	if (capacity && metered.connects)
+		capacity_now(capacity, policy, live->relax_after, packet->bytes, connects, now, &metered->capacity);
+	if (capacity && connects)
 		*(volatile __u64 *)&capacity->connects += 1;
-	return metered;
 }
 
-/* Charges one packet to its user, and to its service where that has a capacity. Returns its outcome. `named`: all that
- * is known of the packet lies in memory; else the terms alone are, in registers, and whose it is is written down off
+/* Charges one packet to its user, and to its service where that has a capacity, or to what this CPU owes that. Returns
+ * its outcome. What is known of the packet lies in memory (`in_memory`), or is kept in registers and written down off
  * the fast path. */
-static __always_inline __u32 meter_charge(const struct policy *policy, const struct packet *packet,
-                                          const struct user *user, const struct metered *known,
-                                          struct capacity_state *capacity, bool gauged, bool named)
+static __always_inline __u32 meter_charge(const struct policy *policy, const struct metered *known,
+                                          struct capacity_state *capacity, struct service_tallies *counted, bool gauged,
+                                          bool in_memory)
 {
-	__u32 index = user->set & state.live.sets_mask;
+	__u32 index = known->user.set;
 	struct meter_set *set = bpf_map_lookup_elem(&meter_sets, &index);
 	if (!set)
 		return OUTCOME_PASSED;
 
-	__u64 now = known->now_ns, cell = cell_find(set, user->tag), noted = 0;
+	__u64 now = known->now_ns, cell = cell_find(set, known->user.tag), noted = 0;
 	if (likely(cell < SET_CELLS) && !gauged) {
 		BOUND_CELL(cell);
 		__u64 seen = *(volatile __u64 *)&set->states[cell], ahead = state_ahead(seen, now);
 		__u64 next = state_next(seen, ahead, known->increment_ns, now);
-		bool over = capacity && capacity_over(capacity, &known->capacity,
-		                                      known->rank + user_rank(seen, ahead, known->tolerance_ns,
-		                                                              known->increment_ns),
-		                                      now);
+		bool over =
+			capacity && unlikely(!capacity_free(capacity, &known->capacity, now)) &&
+			capacity_over(capacity, &known->capacity,
+		                      known->rank + user_rank(seen, ahead, known->tolerance_ns, known->increment_ns),
+		                      now);
 		if (likely(ahead <= known->tolerance_ns && !over && state_swap(&set->states[cell], seen, next))) {
 			/* Not atomic: two CPUs on one user may lose some, and verdicts do not hang on it. */
-			set->bytes[cell] += packet->bytes;
-			if (capacity)
-				capacity_charge(capacity, &known->capacity, now);
+			set->bytes[cell] += known->bytes;
+			if (capacity && counted)
+				capacity_owe(capacity, &known->capacity, &counted->owed_ns, now);
 			noted = next & STATE_PACKETS_MASK;
 			if (likely(!cell_notable(noted)))
 				return OUTCOME_PASSED;
 		}
 	}
 	if (cell >= SET_CELLS && !FEATURE(FEATURE_GAUGES) && !capacity &&
-	    meter_seat(set, user->tag, now, known->increment_ns, packet->bytes))
+	    meter_seat(set, known->user.tag, now, known->increment_ns, known->bytes))
 		return OUTCOME_PASSED;
 
 	struct metered copy;
 	const struct metered *metered = known;
-	if (!named) {
+	if (!in_memory) {
 		copy = *known;
-		metered_name(&copy, packet, user);
+		metered_rest(&copy);
 		metered = &copy;
 	}
 	if (!noted)

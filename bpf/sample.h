@@ -189,14 +189,16 @@ static __always_inline void sample_leave(__u32 service, __u64 passed, struct sam
 
 /* Samples a packet that has passed and been counted, where it asks for a reply. */
 static __always_inline void sample_passed(struct xdp_md *ctx, const struct packet *packet, const struct policy *policy,
-                                          __u64 gap_ns, struct service_tallies *counted)
+                                          struct service_tallies *counted)
 {
+	/* Of what is active by now: it need not be what judged the packet, which is not to be kept at hand for this. */
+	__u32 slot = LIVE_POLICY_SLOT(*(const volatile __u32 *)&state.live.active);
 	const struct tally *tally = &counted->outcomes[OUTCOME_PASSED];
 	__u64 passed = policy->flags & POLICY_BYTES ? tally->bytes : tally->packets;
 	struct request request = {.service = policy->service, .passed = passed};
 
 	if (request_read(ctx, packet, &request))
-		sample_take(&request, counted, gap_ns);
+		sample_take(&request, counted, state.policies[slot].sample_gap_ns);
 	else if (tally->packets % APART_PACKETS == 0)
 		sample_leave(policy->service, passed, &counted->sampler);
 }

@@ -51,25 +51,21 @@ static __always_inline __u32 policy_number(__u32 active, const struct packet *pa
 /* Whose packet it is, and whether that user may send it. Twice the same: where a service asks for nothing else than a
  * limit for its sources, the compiler makes the shorter way of it. */
 static __always_inline __u32 user_judge(struct xdp_md *ctx, const struct policy_slot *slot, __u32 number,
-                                        const struct packet *packet, __u64 now)
+                                        const struct packet *packet, struct service_tallies *counted, __u64 now)
 {
 	const struct policy *policy = &slot->policies[number];
 	struct user user;
 
 	if (!FEATURE(FEATURES_OF_POLICIES) || likely(policy->flags & POLICY_PLAIN)) {
 		user_by_source(&state.live, policy, packet, &user);
-		struct metered terms = {.now_ns = now,
-		                        .increment_ns = policy->increment_ns,
-		                        .tolerance_ns = policy->tolerance_ns,
-		                        .furthest_ns = policy->tolerance_ns};
-		return meter_charge(policy, packet, &user, &terms, 0, false, false);
+		struct metered metered;
+		metered_plainly(policy, packet, &user, now, &metered);
+		return meter_charge(policy, &metered, 0, 0, false, false);
 	}
 	user_by_kind(ctx, &state.live, slot, number, packet, &user);
-	struct metered metered = metered_fully(ctx, policy, number, packet, &user, now);
-	struct capacity_state *capacity = metered_capacity_of(policy, &metered);
-	const struct metered *known = &metered;
-	OPAQUE(known); /* it stays in memory, where the slow path looks for it */
-	return meter_charge(policy, packet, &user, known, capacity,
+	struct metered metered;
+	metered_fully(ctx, policy, number, packet, &user, now, &metered);
+	return meter_charge(policy, &metered, metered_capacity_of(policy, &metered), counted,
 	                    FEATURE(FEATURE_GAUGES) && policy->flags & POLICY_GAUGED, true);
 }
 
@@ -109,10 +105,10 @@ int spillway(struct xdp_md *ctx)
 	struct service_tallies *counted = verdict_tallies(policy->service);
 	__s64 unsampled = FEATURE(FEATURE_RESPONSE) && counted ? sample_remains(counted, now) : 0;
 
-	__u32 outcome = outcome_under(user_judge(ctx, judged_by, number, &packet, now), policy->flags);
+	__u32 outcome = outcome_under(user_judge(ctx, judged_by, number, &packet, counted, now), policy->flags);
 	verdict_tally(counted, outcome, packet.bytes);
 	if (unlikely(unsampled < 0) && outcome == OUTCOME_PASSED && counted && policy->flags & POLICY_RESPONSE)
-		sample_passed(ctx, &packet, policy, judged_by->sample_gap_ns, counted);
+		sample_passed(ctx, &packet, policy, counted);
 	return verdict_action(outcome);
 }
 

@@ -23,12 +23,15 @@ static __always_inline bool tag_key_of(struct xdp_md *ctx, const struct packet *
 	return true;
 }
 
-/* The TCP socket that a packet would reach here, in the interface's namespace: its state, 0 where there is none. */
-static __always_inline __u32 tcp_state_at(struct xdp_md *ctx, const struct tag_key *key, bool ipv6)
+/* The TCP socket that a packet would reach here, in the interface's namespace: its state, 0 where there is none. A
+ * global function: the tuple would else lie on the stack of all packets, of which not much is left. */
+__noinline int tcp_state_at(struct xdp_md *ctx, const struct tag_key *key, __u32 ipv6)
 {
 	struct bpf_sock_tuple tuple = {0};
 	struct bpf_sock *socket;
 
+	if (!key)
+		return 0;
 	if (ipv6) {
 		__builtin_memcpy(tuple.ipv6.saddr, key->remote, sizeof(tuple.ipv6.saddr));
 		__builtin_memcpy(tuple.ipv6.daddr, key->local, sizeof(tuple.ipv6.daddr));
@@ -44,7 +47,7 @@ static __always_inline __u32 tcp_state_at(struct xdp_md *ctx, const struct tag_k
 	}
 	if (!socket)
 		return 0;
-	__u32 state = socket->state;
+	int state = socket->state;
 	bpf_sk_release(socket);
 	return state;
 }
@@ -57,7 +60,7 @@ static __always_inline bool tag_is_over(struct xdp_md *ctx, const struct packet 
 {
 	if (!packet_connects(ctx, packet))
 		return false;
-	__u32 state = tcp_state_at(ctx, key, packet->ipv6);
+	int state = tcp_state_at(ctx, key, packet->ipv6);
 	return state == BPF_TCP_LISTEN || state == BPF_TCP_NEW_SYN_RECV || state == BPF_TCP_TIME_WAIT ||
 	       state == BPF_TCP_CLOSE;
 }

@@ -11,11 +11,12 @@
 
 struct user {
 	__u64 key[2]; /* what names the user: for its source, the address cut to the service's prefix, network order */
-	__u32 set;    /* index of the user's set, before the mask */
+	__u32 set;    /* index of the user's set */
 	__u32 tag;    /* marks the user's cell there; never 0 */
 	__u32 share;  /* of what a packet costs, in SHARE_ONEths */
 	__u8 kind;    /* enum user_kind */
 	__u8 class;   /* enum service_class */
+	__u8 ipv6;    /* the packet is, from which it comes */
 };
 
 /* Keeps users of several kinds in one service apart, and A.b.c.d from a forged ::ffff:a.b.c.d. */
@@ -33,15 +34,14 @@ static __always_inline __u64 nh_pair(__u64 word, __u64 key)
  * with a chance of 2^-32, whatever their addresses, as long as nobody knows the keys; then one round of multiplication
  * to spread it. So nobody can aim at a set. The service's part comes with its policy. Of an IPv4 source the upper words
  * are zero and left out. */
-static __always_inline void user_locate(const struct live *live, const struct policy *policy, __u8 ipv6,
-                                        struct user *user)
+static __always_inline void user_locate(const struct live *live, const struct policy *policy, struct user *user)
 {
 	__u64 hash = policy->seed + nh_pair(user->key[1], live->hash_keys[0]);
 
-	if (user->kind != USER_SOURCE || ipv6)
+	if (user->kind != USER_SOURCE || user->ipv6)
 		hash += nh_pair(user->key[0], live->hash_keys[1]) + (user->kind + 1) * KIND_SEED;
 	hash = (hash ^ (hash >> 32)) * live->hash_keys[4];
-	user->set = hash >> 40;
+	user->set = hash >> 40 & live->sets_mask;
 	user->tag = (__u32)(hash >> 8) | 1;
 }
 
@@ -119,7 +119,8 @@ static __always_inline void user_from_source(const struct policy *policy, const 
 	*user = (struct user){.key = {packet->source[0] & mask[0], packet->source[1] & mask[1]},
 	                      .kind = USER_SOURCE,
 	                      .share = SHARE_ONE,
-	                      .class = policy->class};
+	                      .class = policy->class,
+	                      .ipv6 = packet->ipv6};
 }
 
 /* Says whose the packet is, by its source. */
@@ -127,7 +128,7 @@ static __always_inline void user_by_source(const struct live *live, const struct
                                            const struct packet *packet, struct user *user)
 {
 	user_from_source(policy, packet, user);
-	user_locate(live, policy, packet->ipv6, user);
+	user_locate(live, policy, user);
 }
 
 /* Says whose the packet is: by the service's kind of user, else by its source. */
@@ -143,5 +144,5 @@ static __always_inline void user_by_kind(struct xdp_md *ctx, const struct live *
 		user_from_tag(ctx, packet, user);
 	if (FEATURE(FEATURE_TENANTS) && policy->kind == USER_TENANT)
 		user_from_tenant(slot, packet, user);
-	user_locate(live, policy, packet->ipv6, user);
+	user_locate(live, policy, user);
 }

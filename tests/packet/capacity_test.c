@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
 #include <cmocka.h>
 #include <linux/bpf.h>
 #include <stdio.h>
@@ -713,6 +714,51 @@ static void test_two_cpus_share_a_capacity(void **state)
 		hold_on_two_cpus("million", 3);
 }
 
+/* What this CPU owes the service's capacity. */
+static __u64 owed_ns(const char *service)
+{
+	_cleanup_free_ struct service_tallies *values = calloc((size_t)libbpf_num_possible_cpus(), sizeof(*values));
+	__u32 number = service_number(service);
+
+	assert_non_null(values);
+	assert_int_equal(bpf_map_lookup_elem(world.datapath->fds[OBJECT_TALLIES], &number, values), 0);
+	return values[sched_getcpu()].owed_ns;
+}
+
+/* What is admitted is charged for many packets at once, and to the last of them. Of who is new, each by itself. */
+static void test_a_cpu_owes_before_it_charges(void **state)
+{
+	cpu_set_t usable, one;
+	struct shot shot;
+	(void)state;
+
+	assert_int_equal(sched_getaffinity(0, sizeof(usable), &usable), 0);
+	CPU_ZERO(&one);
+	CPU_SET(sched_getcpu(), &one);
+	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+	configure_anew();
+	configure("  - {name: million, protocol: udp, ports: [1], capacity: 1M}\n");
+	begin();
+	const __u64 *tat_ns = &world.datapath->state->capacities[service_number("million")].tat_ns;
+	__u64 cost_ns = NS_PER_SECOND / 1000000;
+	unsigned due = (unsigned)((live_step_ns("million") >> CAPACITY_OWED_SHIFT) / cost_ns) + 1;
+	shot_load(&shot, "4 udp:1", 1);
+
+	shot_send(&shot, NEWCOMER, 0, 1);
+	__u64 charged_ns = *tat_ns;
+	assert_true(charged_ns > 0);
+	assert_int_equal(owed_ns("million"), 0);
+	shot_send(&shot, NEWCOMER, 0, due - 1);
+	assert_int_equal(owed_ns("million"), (due - 1) * cost_ns);
+	assert_int_equal(*tat_ns, charged_ns);
+	__u64 before_ns = clock_now();
+	shot_send(&shot, NEWCOMER, 0, 1);
+	assert_int_equal(owed_ns("million"), 0);
+	assert_in_range(*tat_ns, before_ns + due * cost_ns, clock_now() + (due + 1) * cost_ns);
+	assert_int_equal(passed("million"), due + 1);
+	assert_int_equal(sched_setaffinity(0, sizeof(usable), &usable), 0);
+}
+
 /* Tenure ----------------------------------------------------------------------------------------------------------- */
 
 #define EPOCH_NS (1ULL << TENURE_EPOCH_SHIFT)
@@ -893,6 +939,7 @@ int main(void)
 		cmocka_unit_test(test_a_higher_rank_loses_nothing),
 		cmocka_unit_test(test_who_is_within_its_share_goes_first),
 		cmocka_unit_test(test_two_cpus_share_a_capacity),
+		cmocka_unit_test(test_a_cpu_owes_before_it_charges),
 		cmocka_unit_test(test_tenure_is_for_the_steady),
 		cmocka_unit_test(test_tenure_outlasts_silence),
 		cmocka_unit_test(test_f22_users_stay_exact_in_a_full_table),

@@ -86,7 +86,7 @@ static struct terms random_terms(unsigned service)
 	static const unsigned packets[] = {1, 2, 5, 10, 50, 100, 1000, 100000}, bursts[] = {1, 2, 3, 10, 40};
 	static const unsigned bytes[] = {1000, 10000, 50000, 1000000}, byte_bursts[] = {2000, 5000, 20000};
 	static const unsigned connections[] = {1, 5, 20}, connection_bursts[] = {1, 3, 8};
-	static const unsigned capacities[] = {50, 500, 5000};
+	static const unsigned capacities[] = {50, 500, 2000}; /* more, and what a CPU owes would be part of the story */
 	struct terms terms = {.tcp = service % 2, .class = random_below(CLASSES), .observes = random_below(4) == 0};
 
 	if (random_below(6))
