@@ -145,6 +145,42 @@ static void test_rises_while_guarded_only_with_a_good_tail(void **state)
 	assert_true(good.pps > 1.01 * bad.pps);
 }
 
+/* Where their slowest answers suffer all the same, it makes way for them, and does not come straight back. */
+static void test_yields_to_the_guarded(void **state)
+{
+	struct capacity guarded = learnt(FIGURES), everybody = learnt(FIGURES), ordinary = learnt(FIGURES);
+	(void)state;
+
+	guarded.pps = everybody.pps = 0.85 * KNEE;
+	ordinary.pps = KNEE;
+	for (int i = 0; i < 10; i++) {
+		struct capacity_view view = crowd(&guarded, TARGET_S / 2);
+		view.tail = 2.5;
+		step(&everybody, view);
+		view.guarded = true;
+		step(&guarded, view);
+	}
+	assert_true(everybody.pps > 0.9 * KNEE);
+	assert_true(guarded.pps < 0.75 * KNEE && guarded.pps > 0.65 * KNEE);
+
+	double yielded = guarded.pps;
+	for (int i = 0; i < 300; i++) {
+		struct capacity_view view = crowd(&guarded, TARGET_S / 2);
+		view.guarded = true;
+		step(&guarded, view);
+		assert_true(i > 40 || guarded.pps <= 1.001 * yielded);
+	}
+	assert_true(guarded.pps > 1.02 * yielded);
+
+	for (int i = 0; i < 300; i++) {
+		struct capacity_view view = crowd(&ordinary, TARGET_S / 2);
+		view.tail = 2.5;
+		view.guarded = true;
+		step(&ordinary, view);
+	}
+	assert_true(ordinary.pps > PROVEN && ordinary.pps < 1.3 * PROVEN);
+}
+
 /* Where no queue was ever seen, the first one would be before the tenured: a crowd's is sought ten times as fast. */
 static void test_seeks_an_unknown_knee_slowly_while_guarded(void **state)
 {
@@ -209,6 +245,7 @@ int main(void)
 		cmocka_unit_test(test_lifts_a_knee_that_no_queue_confirms),
 		cmocka_unit_test(test_drains_at_once_for_others_than_are_held_back),
 		cmocka_unit_test(test_rises_while_guarded_only_with_a_good_tail),
+		cmocka_unit_test(test_yields_to_the_guarded),
 		cmocka_unit_test(test_seeks_an_unknown_knee_slowly_while_guarded),
 		cmocka_unit_test(test_makes_room_for_the_guarded_before_they_use_it),
 		cmocka_unit_test(test_forgets_what_a_few_made_it_believe),

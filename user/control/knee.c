@@ -59,9 +59,11 @@
 #define START_AGAIN       0.2  /* where one was; */
 #define START_GUARDED     0.06 /* where it would be one before the tenured */
 #define RISE_GUARDED      0.03
-#define RISE_GUARDED_NEAR 0.008 /* it is the tenured who meet the queue that says where the knee is */
+#define RISE_GUARDED_NEAR 0.003 /* it is the tenured who meet the queue that says where the knee is */
 #define ROOM_GUARDED      1.5   /* times what is ordinary is for the tenured's bursts, used or not */
-#define TAIL_GUARDED      1.5   /* times the ordinary one: there it rises no more */
+#define TAIL_GUARDED      1.5   /* times the ordinary one: there it rises no more, */
+#define TAIL_YIELDS       2.0   /* and there it is too near: it falls by */
+#define YIELDS            0.2   /* of it a second, down to what they ask for */
 #define RISE_BEYOND       0.1 /* a second, where a knee may be near: the queue that is made until it is seen is short; */
 #define FLAT              1.5 /* best responses: no queue at all, so that a knee which is believed to be near is not; */
 #define FLAT_S            1.0
@@ -76,6 +78,7 @@ struct knee {
 	double trust_s;  /* how long after a strain it is not to be tried again */
 	double before_s; /* the response of the step before */
 	double growth;   /* of the response: seconds a second, over a moment */
+	double quiet_s;  /* since the guarded last waited too long */
 	struct still still;
 };
 
@@ -179,7 +182,8 @@ static double knee_rise(const struct capacity *capacity, struct knee *knee, cons
 		knee->pps = 0;
 	bool near = capacity->pps > (view->guarded ? KNEE_GUARDED : KNEE_NEAR) * knee->pps,
 	     far = knee->slow_s < FAR_BELOW * view->target_s;
-	double calm_s = near ? fmax(view->calm_s - knee->trust_s, 0) : view->calm_s;
+	double quiet_s = view->guarded ? fmin(view->calm_s, knee->quiet_s) : view->calm_s;
+	double calm_s = near ? fmax(quiet_s - knee->trust_s, 0) : quiet_s;
 	bool trusted = near && calm_s <= 0;
 
 	if (view->guarded && (trusted || view->tail > TAIL_GUARDED)) /* it is the tenured who wait */
@@ -188,7 +192,7 @@ static double knee_rise(const struct capacity *capacity, struct knee *knee, cons
 	if (!needed && view->used_pps < (view->known ? USED_KNOWN : USED) * capacity->pps)
 		return capacity->pps;
 	if (far && capacity->pps < share_of(view) * view->proven_pps &&
-	    (!trusted || view->calm_s > knee->trust_s / TRUSTED_KNOWN))
+	    (!trusted || quiet_s > knee->trust_s / TRUSTED_KNOWN))
 		return capacity->pps * RISE_KNOWN;
 	if (far && knee->pps <= 0)
 		return capacity->pps * (1 + start_of(knee, view) * view->elapsed_s);
@@ -215,6 +219,7 @@ static void knee_observe(struct capacity *capacity, struct knee *knee, const str
 	bool alarmed = view->severe || (view->strain > 1 && (begins || (view->unproven && knee->pps <= 0)));
 	bool stands = view->strain > KNEE_STANDS || view->done_pps > knee->pps, new = alarmed && knee->draining <= 0;
 
+	knee->quiet_s += view->elapsed_s;
 	knee_follow(knee, view);
 	/* Else what gets done is what is let in. */
 	bool backlog = view->backlog < 1 || (view->backlog > 1 && stands) || fabs(knee->growth) > KNEE_MOVES;
@@ -236,11 +241,24 @@ static void knee_observe(struct capacity *capacity, struct knee *knee, const str
 	capacity->settled_pps = view->few ? knee->still.pps : share_of(view) * knee->pps;
 }
 
+/* No queue stands, but the slowest of the guarded wait for newcomers: wherever the knee is, this is too near. */
+static double knee_yield(const struct capacity *capacity, struct knee *knee, const struct capacity_view *view)
+{
+	double wanted = capacity->pps * (1 - YIELDS * view->elapsed_s);
+
+	wanted = fmin(capacity->pps, fmax(wanted, DRAIN_ORDINARY * view->ordinary_pps));
+	knee->pps = fmin(knee->pps > 0 ? knee->pps : INFINITY, wanted / KNEE_GUARDED);
+	knee->quiet_s = 0;
+	return wanted;
+}
+
 /* With no queue that stands, and no few. */
 static double knee_hold(const struct capacity *capacity, struct knee *knee, const struct capacity_view *view)
 {
 	if (view->strain > 1 && knee->pps > 0)
 		return knee_eased(capacity, knee, view);
+	if (view->guarded && view->tail > TAIL_YIELDS)
+		return knee_yield(capacity, knee, view);
 	knee_lift(capacity, knee, view);
 	double settled = knee_settled(knee, view);
 	if (capacity->pps < settled)
