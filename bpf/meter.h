@@ -68,9 +68,9 @@ struct {
  * Users who are served three requests a second ask for them at random, and whoever has one more every third of a second
  * would be served two. A SYN finds less room than the packets of connections that have begun, so that those end: where
  * any packet of any connection may be dropped nothing gets done. */
-#define LEVEL_PACKETS            8
-#define LEVEL_PACKETS_CONNECTING 16
-#define LEVEL_PACKETS_CONNECTED  48
+#define LEVEL_PACKETS            8ULL
+#define LEVEL_PACKETS_CONNECTING 16ULL
+#define LEVEL_PACKETS_CONNECTED  48ULL
 #define LEVEL_BURST_MOST_NS      (1ULL << 36) /* 69 s: well below HORIZON_NS */
 
 #define FRAME_BYTES_MOST 65536 /* of a frame in several buffers */
@@ -145,7 +145,8 @@ static __always_inline __u64 cell_age(const struct meter_set *set, const struct 
 	return (age >> 2 & ~CELL_INDEX_MASK) | cell;
 }
 
-static __always_inline __u64 older(__u64 a, __u64 b)
+/* Of two numbers that are less than 2^63 apart; no branch, as everywhere here. */
+static __always_inline __u64 larger(__u64 a, __u64 b)
 {
 	__u64 sign = (__s64)(a - b) >> 63;
 	OPAQUE(sign);
@@ -155,8 +156,8 @@ static __always_inline __u64 older(__u64 a, __u64 b)
 /* The cell that a newcomer may take: free, and longest so. CELL_NONE where all are running. */
 static __always_inline __u64 cell_victim(const struct meter_set *set, const struct set_gauges *gauges, __u64 now)
 {
-	__u64 oldest = older(older(cell_age(set, gauges, 0, now), cell_age(set, gauges, 1, now)),
-	                     older(cell_age(set, gauges, 2, now), cell_age(set, gauges, 3, now)));
+	__u64 oldest = larger(larger(cell_age(set, gauges, 0, now), cell_age(set, gauges, 1, now)),
+	                      larger(cell_age(set, gauges, 2, now), cell_age(set, gauges, 3, now)));
 
 	return oldest >= state_of(HORIZON_NS) >> 2 ? oldest & CELL_INDEX_MASK : CELL_NONE;
 }
@@ -607,26 +608,13 @@ static __always_inline __u64 meter_increment(const struct live *live, const stru
 	return level_increment(*(const volatile __u64 *)&state.levels[number], live->relax_after, limit, now);
 }
 
-enum level_burst {
-	BURST_DATAGRAM,
-	BURST_CONNECTED,
-	BURST_CONNECTING,
-};
-
-/* How far ahead of now a user's time may run under a level. The limits of a file are what they say. A global function:
- * the verifier goes through it once, and not for each way to it. */
-__noinline __u64 level_burst_ns(__u64 tolerance_ns, __u64 increment_ns, __u32 kind)
+/* How far ahead of now a user's time may run under a level: so many packets, or the policy's time. The limits of a file
+ * are what they say. Without a branch: the verifier would go on twice from each. */
+static __always_inline __u64 level_burst_ns(__u64 tolerance_ns, __u64 increment_ns, __u64 packets)
 {
-	__u64 packets = kind == BURST_DATAGRAM    ? LEVEL_PACKETS
-	                : kind == BURST_CONNECTED ? LEVEL_PACKETS_CONNECTED
-	                                          : LEVEL_PACKETS_CONNECTING;
-	__u64 burst_ns = packets * increment_ns;
+	__u64 most_ns = LEVEL_BURST_MOST_NS;
 
-	if (kind == BURST_CONNECTING)
-		tolerance_ns /= 2;
-	if (burst_ns > LEVEL_BURST_MOST_NS)
-		burst_ns = LEVEL_BURST_MOST_NS;
-	return burst_ns > tolerance_ns ? burst_ns : tolerance_ns;
+	return larger(tolerance_ns, most_ns - larger(most_ns, packets * increment_ns) + packets * increment_ns);
 }
 
 /* The terms on which a packet is charged whose service asks for no more than a limit in packets; what that has nothing
@@ -665,8 +653,11 @@ static __always_inline void metered_fully(struct xdp_md *ctx, const struct polic
 	metered->increment_ns = increment_ns = user_cost(user->share, increment_ns);
 	metered->connects = connects;
 	if (FEATURE(FEATURE_LEVELS) && policy->flags & POLICY_LEVEL) {
-		metered->furthest_ns = level_burst_ns(policy->tolerance_ns, increment_ns, tcp);
-		metered->tolerance_ns = level_burst_ns(policy->tolerance_ns, increment_ns, tcp + connects);
+		metered->furthest_ns = level_burst_ns(policy->tolerance_ns, increment_ns,
+		                                      tcp ? LEVEL_PACKETS_CONNECTED : LEVEL_PACKETS);
+		metered->tolerance_ns =
+			connects ? level_burst_ns(policy->tolerance_ns / 2, increment_ns, LEVEL_PACKETS_CONNECTING)
+				 : metered->furthest_ns;
 	}
 	if (FEATURE(FEATURE_GAUGES))
 		metered->byte_increment =
