@@ -46,24 +46,17 @@ $O/tools/bench/receiver.o: $(RECEIVERS_SKELETON)
 $(RECEIVER): $O/tools/bench/receiver.o $(filter-out $O/user/main.o,$(USER_OBJECTS))
 	$(call say,LD,$@)$(CC) $(SANITIZE) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
 
-# Runs packets as the packet tests do.
+# These run packets as the packet tests do.
 SCALING := $O/spillway-scaling
-SCALING_PARTS := $(addprefix $O/tests/packet/,frame.o world.o)
-
-$O/tools/bench/scaling.o: tools/bench/scaling.c $(SKELETONS)
-	@mkdir -p $(@D)
-	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(CFLAGS) -Itests -c $< -o $@
-
-$(SCALING): $O/tools/bench/scaling.o $(SCALING_PARTS) $(filter-out $O/user/main.o,$(USER_OBJECTS))
-	$(call say,LD,$@)$(CC) $(SANITIZE) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
-
+COSTS := $O/spillway-costs
 OBSERVING := $O/spillway-observing
+KERNEL_LOOPS := $(SCALING) $(COSTS) $(OBSERVING)
 
-$O/tools/bench/observing.o: tools/bench/observing.c $(SKELETONS)
+$(KERNEL_LOOPS:$O/spillway-%=$O/tools/bench/%.o): $O/tools/bench/%.o: tools/bench/%.c $(SKELETONS)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(CFLAGS) -Itests -c $< -o $@
 
-$(OBSERVING): $O/tools/bench/observing.o $(SCALING_PARTS) $(filter-out $O/user/main.o,$(USER_OBJECTS))
+$(KERNEL_LOOPS): $O/spillway-%: $O/tools/bench/%.o $(addprefix $O/tests/packet/,frame.o world.o) $(filter-out $O/user/main.o,$(USER_OBJECTS))
 	$(call say,LD,$@)$(CC) $(SANITIZE) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
 
 # The control core against simulated services and users.
@@ -77,7 +70,7 @@ $(SIMULATOR): $(SIMULATOR_OBJECTS) $(SIMULATOR_PARTS)
 	$(call say,LD,$@)$(CC) $(SANITIZE) $(LDFLAGS) $^ $(shell pkg-config --libs yaml-0.1 jansson) -lm -o $@
 
 .PHONY: bench-tools
-bench-tools: $(TRAFFIC) $(RECEIVER) $(SCALING) $(OBSERVING)
+bench-tools: $(TRAFFIC) $(RECEIVER) $(KERNEL_LOOPS)
 
 # Users of `make bench-overload`, and the work behind its web server.
 LOAD := $O/spillway-load

@@ -10,4 +10,5 @@ if [ "$(id -u)" -ne 0 ]; then
 	exit 1
 fi
 python3 "$here/bench.py" "$@"
+"$O/spillway-costs"
 "$O/spillway-scaling"
