@@ -614,6 +614,7 @@ static __always_inline __u64 level_burst_ns(__u64 tolerance_ns, __u64 increment_
 {
 	__u64 most_ns = LEVEL_BURST_MOST_NS;
 
+	/* Two numbers less their larger one are the smaller one. */
 	return larger(tolerance_ns, most_ns - larger(most_ns, packets * increment_ns) + packets * increment_ns);
 }
 
