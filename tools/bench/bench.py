@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -196,6 +197,7 @@ def main():
     parser.add_argument("--kinds", default="parse,spillway,line,drop,lru_hash,nftables,hashlimit")
     parser.add_argument("--json", default=f"{BUILD}/bench.json", help="where the figures go")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: stopped"))
     kinds = options.kinds.split(",")
 
     rows = []

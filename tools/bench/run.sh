@@ -9,6 +9,25 @@ if [ "$(id -u)" -ne 0 ]; then
 	echo "bench: not root: run 'sudo make bench'" >&2
 	exit 1
 fi
-python3 "$here/bench.py" "$@"
-"$O/spillway-costs"
-"$O/spillway-scaling"
+# What is ended early cannot take its pins with it.
+child=
+end() {
+	[ -n "$child" ] || return 0
+	kill "$child" 2>/dev/null || true
+	wait "$child" || true
+	rm -rf "/sys/fs/bpf/spillway-test-$child"
+}
+trap end EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# Not in the foreground, since a trap waits for what is there.
+in_turn() {
+	"$@" &
+	child=$!
+	wait "$child"
+	child=
+}
+in_turn python3 "$here/bench.py" "$@"
+in_turn "$O/spillway-costs"
+in_turn "$O/spillway-scaling"
