@@ -36,6 +36,8 @@
 #define KNEE_GUARDED  0.85
 #define KNEE_STEADY   0.4 /* shedding below that, where no backlog changes, is for nothing */
 #define KNEE_EASED    0.8
+#define FILLED_S      0.5 /* in which a queue that is too short may come to its length, */
+#define EASED_S       0.8 /* and one too long, at least: told late, it would overshoot, and the service be idle */
 #define KNEE_NEAR     0.95
 #define KNEE_GONE     1.25 /* times the knee went well, */
 #define KNEE_GONE_S   1.0  /* for so long: it is another one */
@@ -140,11 +142,11 @@ static double share_of(const struct capacity_view *view)
 /* Where it stays, just below the knee: the lower, the longer the queue. */
 static double knee_settled(const struct knee *knee, const struct capacity_view *view)
 {
-	double queue_s = view->response_s - view->best_s;
-	double room = (SETTLES * view->target_s - queue_s) / fmax(DRAINED_S, DRAINED_TIMES * queue_s);
+	double queue_s = view->response_s - view->best_s, short_s = SETTLES * view->target_s - queue_s;
 
 	if (view->guarded)
 		return KNEE_GUARDED * knee->pps;
+	double room = short_s / (short_s > 0 ? FILLED_S : fmax(EASED_S, DRAINED_TIMES * queue_s));
 	return knee->pps * (KNEE_SHARE + fmin(room, KNEE_ROOM));
 }
 
@@ -156,13 +158,13 @@ static double knee_eased(const struct capacity *capacity, const struct knee *kne
 	return fmin(capacity->pps, fmax(wanted, KNEE_EASED * knee->pps));
 }
 
-/* All that may come is let in, and still the queue is too short: the knee lies higher than where it was seen, while the
+/* The capacity is used, and still the queue is too short: the knee lies higher than where it was seen, while the
  * host was slow perhaps. Far below what is proven that is not enough to say: there knee_rise() forgets it. */
 static void knee_lift(const struct capacity *capacity, struct knee *knee, const struct capacity_view *view)
 {
 	double spare = KNEE_SHORT - knee->slow_s / view->target_s;
 
-	if (spare > 0 && !view->guarded && !view->known && view->used_pps > capacity->pps)
+	if (spare > 0 && !view->guarded && !view->known && view->used_pps > USED * capacity->pps)
 		knee->pps *= 1 + KNEE_LIFTS * spare * view->elapsed_s;
 }
 
