@@ -97,8 +97,10 @@ static void test_lifts_a_knee_that_no_queue_confirms(void **state)
 	(void)state;
 
 	for (int i = 0; i < TICKS; i++) {
-		struct capacity_view view = crowd(&unused, TARGET_S / 2);
-		step(&capacity, crowd(&capacity, TARGET_S / 2));
+		struct capacity_view view = crowd(&capacity, TARGET_S / 2);
+		view.used_pps = 0.9 * capacity.pps;
+		step(&capacity, view);
+		view = crowd(&unused, TARGET_S / 2);
 		view.used_pps = 0.8 * unused.pps;
 		step(&unused, view);
 	}

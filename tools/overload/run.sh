@@ -11,4 +11,8 @@ if [ "$(id -u)" -ne 0 ]; then
 	echo "bench-overload: not root: run 'sudo make bench-overload'" >&2
 	exit 1
 fi
+if [ ! -x "$O/spillway-backend" ] || [ ! -x "$O/spillway" ]; then
+	echo "bench-overload: no programs in $O: run 'make all overload-tools', or set O to where they were built" >&2
+	exit 1
+fi
 exec "$here/../lab.sh" run --name "overload$$" --users 200 -- python3 "$here/overload.py" "$@"
