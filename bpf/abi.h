@@ -7,7 +7,7 @@
 #include <linux/types.h>
 #endif
 
-#define SPILLWAY_ABI 9
+#define SPILLWAY_ABI 10
 
 #define IPV4_MAPPED bpf_htonl(0x0000ffff) /* the third word of ::ffff:a.b.c.d */
 
@@ -318,6 +318,7 @@ struct list_allowance {
 
 #define LIVE_POLICY_SLOT(active)     ((active) & 1)
 #define LIVE_CLASSIFIER_SLOT(active) (((active) >> 1) & 1)
+#define LIVE_BATCHES                 (1U << 2) /* many users are active: charges are settled in batches */
 
 /* All that user space writes and every packet reads, as the program's one global variable: its address is known when
  * the program is loaded, where an entry of a map must be looked up (1 ns each). It has 4 MB at most before kernel 5.19.

@@ -242,8 +242,9 @@ struct metered {
 	__u64 byte_increment;
 	struct capacity capacity;
 	__u32 bytes;
-	__u16 rank; /* as a newcomer */
-	__u16 connects;
+	__u16 service; /* whose tallies count it */
+	__u8 rank;     /* as a newcomer */
+	__u8 connects;
 };
 
 /* GCRA on one word: over where TAT runs further ahead of now than the tolerance, else TAT moves on by the increment and
@@ -301,13 +302,12 @@ static __always_inline void cell_steady(struct meter_set *set, __u64 cell, struc
 }
 
 /* Writes down who a cell's user is. What lay there was an earlier user's. */
-static __always_inline void user_introduce(struct user_detail *user, const struct policy *policy,
-                                           const struct metered *metered)
+static __always_inline void user_introduce(struct user_detail *user, const struct metered *metered)
 {
 	*user = (struct user_detail){
 		.key = {metered->user.key[0], metered->user.key[1]},
 		.first_seen = metered->now_ns >> SECOND_SHIFT,
-		.service = policy->service,
+		.service = metered->service,
 		.kind = metered->user.kind,
 		.ipv6 = metered->user.ipv6,
 		.tag = metered->user.tag,
@@ -318,10 +318,9 @@ static __always_inline void user_introduce(struct user_detail *user, const struc
  * crowded set only where it stays, since most are gone before, and the line that they are written to is in no cache.
  * Where tenure counts, each 16th may be a step towards it; and before the cell's narrow counts overflow, half of what
  * they hold is moved over to the wide ones. */
-__noinline int cell_note(struct meter_set *set, __u64 cell, const struct policy *policy, const struct metered *metered,
-                         __u64 packets)
+__noinline int cell_note(struct meter_set *set, __u64 cell, const struct metered *metered, __u64 packets)
 {
-	if (!set || !policy || !metered)
+	if (!set || !metered)
 		return 0;
 	if (packets == 2 && set_is_crowded(set, metered->now_ns))
 		return 0;
@@ -332,7 +331,7 @@ __noinline int cell_note(struct meter_set *set, __u64 cell, const struct policy 
 
 	struct user_detail *user = &details->users[cell];
 	if (packets == 2 || user->tag != metered->user.tag)
-		user_introduce(user, policy, metered);
+		user_introduce(user, metered);
 	if (packets == 2)
 		return 0;
 	if (FEATURE(FEATURE_CAPACITY))
@@ -368,7 +367,7 @@ static __always_inline void cell_count_over(struct meter_set *set, __u64 cell, c
 	__u64 state = *(volatile __u64 *)&set->states[cell];
 	bool first = (state & STATE_PACKETS_MASK) <= 1 && state_swap(&set->states[cell], state, state + 2);
 	if (first || user->tag != metered->user.tag)
-		user_introduce(user, policy, metered);
+		user_introduce(user, metered);
 	if (first)
 		user->carried_packets = -2ULL;
 	user->carried_bytes += metered->bytes; /* not atomic, as the cell's own are not */
@@ -517,7 +516,7 @@ static __always_inline int cell_judge(struct meter_set *set, __u64 cell, const s
 		capacity_charge(capacity, &metered->capacity, metered->capacity.cost_ns, metered->now_ns);
 	set->bytes[cell] += metered->bytes;
 	if (cell_notable(next & STATE_PACKETS_MASK))
-		cell_note(set, cell, policy, metered, next & STATE_PACKETS_MASK);
+		cell_note(set, cell, metered, next & STATE_PACKETS_MASK);
 	return OUTCOME_PASSED;
 }
 
@@ -628,6 +627,7 @@ static __always_inline void metered_plainly(const struct policy *policy, const s
 	metered->increment_ns = policy->increment_ns;
 	metered->tolerance_ns = metered->furthest_ns = policy->tolerance_ns;
 	metered->bytes = packet->bytes;
+	metered->service = policy->service;
 }
 
 /* Not before it is copied off the fast path: for what is zeroed as a whole the compiler leaves the registers. */
@@ -716,6 +716,6 @@ static __always_inline __u32 meter_charge(const struct policy *policy, const str
 	}
 	if (!noted)
 		return meter_judge_slowly(set, policy, metered);
-	cell_note(set, cell, policy, metered, noted);
+	cell_note(set, cell, metered, noted);
 	return OUTCOME_PASSED;
 }

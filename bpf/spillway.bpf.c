@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 #include "abi.h"
+#include "batch.h"
 #include "clock.h"
 #include "features.h"
 #include "fragment.h"
@@ -50,13 +51,15 @@ static __always_inline __u32 policy_number(__u32 active, const struct packet *pa
 
 /* Whose packet it is, and whether that user may send it. Twice the same: where a service asks for nothing else than a
  * limit for its sources, the compiler makes the shorter way of it. */
-static __always_inline __u32 user_judge(struct xdp_md *ctx, const struct policy_slot *slot, __u32 number,
-                                        const struct packet *packet, struct service_tallies *counted, __u64 now)
+static __always_inline __u32 user_judge(struct xdp_md *ctx, __u32 active, __u32 number, const struct packet *packet,
+                                        struct service_tallies *counted, __u64 now)
 {
+	const struct policy_slot *slot = &state.policies[LIVE_POLICY_SLOT(active)];
 	const struct policy *policy = &slot->policies[number];
+	bool plain = !FEATURE(FEATURES_OF_POLICIES) || likely(policy->flags & POLICY_PLAIN);
 	struct user user;
 
-	if (!FEATURE(FEATURES_OF_POLICIES) || likely(policy->flags & POLICY_PLAIN)) {
+	if (plain && likely(!(active & LIVE_BATCHES))) {
 		user_by_source(&state.live, policy, packet, &user);
 		struct metered metered;
 		metered_plainly(policy, packet, &user, now, &metered);
@@ -65,8 +68,14 @@ static __always_inline __u32 user_judge(struct xdp_md *ctx, const struct policy_
 	user_by_kind(ctx, &state.live, slot, number, packet, &user);
 	struct metered metered;
 	metered_fully(ctx, policy, number, packet, &user, now, &metered);
-	return meter_charge(policy, &metered, metered_capacity_of(policy, &metered), counted,
-	                    FEATURE(FEATURE_GAUGES) && policy->flags & POLICY_GAUGED, true);
+	bool gauged = FEATURE(FEATURE_GAUGES) && policy->flags & POLICY_GAUGED;
+	struct capacity_state *capacity = metered_capacity_of(policy, &metered);
+	if (batch_is_on() && batch_charge(&metered, capacity, gauged, counted))
+		return OUTCOME_PASSED;
+	__u32 outcome = meter_charge(policy, &metered, capacity, counted, gauged, true);
+	if (batch_is_on())
+		batch_watch(&metered);
+	return outcome;
 }
 
 /* Loaded with BPF_F_XDP_HAS_FRAGS where the kernel has it: "xdp.frags" would insist. */
@@ -105,7 +114,7 @@ int spillway(struct xdp_md *ctx)
 	struct service_tallies *counted = verdict_tallies(policy->service);
 	__s64 unsampled = FEATURE(FEATURE_RESPONSE) && counted ? sample_remains(counted, now) : 0;
 
-	__u32 outcome = outcome_under(user_judge(ctx, judged_by, number, &packet, counted, now), policy->flags);
+	__u32 outcome = outcome_under(user_judge(ctx, active, number, &packet, counted, now), policy->flags);
 	verdict_tally(counted, outcome, packet.bytes);
 	if (unlikely(unsampled < 0) && outcome == OUTCOME_PASSED && counted && policy->flags & POLICY_RESPONSE)
 		sample_passed(ctx, &packet, policy, counted);

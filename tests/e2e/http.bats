@@ -199,7 +199,8 @@ listening() {
 				and .attached == true and (.since | time)))
 			and (.features | length > 0 and all(has_all(["name", "on", "why"]) and (.name | is("string"))
 				and (.on | is("boolean")) and (.why | is("string|null"))))
-			and (.table | has_all(["cells", "used", "overflowed", "bytes"]) and all(count))
+			and (.table | has_all(["cells", "used", "overflowed", "bytes"]) and (.batches | is("boolean"))
+				and (del(.batches) | all(count)))
 			and (.controller | has_all(["alive", "tick_milliseconds"]) and (.alive | is("boolean"))
 				and (.tick_milliseconds | is("number")))
 			and (.services | length == 3 and all(service));

@@ -132,6 +132,11 @@ spills() {
 	[ "$(number dns spilled_packets)" -gt 0 ]
 }
 
+# Whether charges are settled in batches, as where many users are active.
+batches() {
+	[ "$("$SPILLWAY" status --json | jq .table.batches)" = "$1" ]
+}
+
 @test "10,000 users at their limit lose nothing, beside one who is far over it" {
 	# So roomy that five users do not meet in one set: they would share a limit.
 	config 500000 dns:53:10
@@ -139,11 +144,14 @@ spills() {
 	EXEC="exec" send bad 0 --port 53 --sources 10.9.9.9/32 --users 1 --rate 20000 --seconds 600 3>&- &
 	senders=($!)
 	until_true 60 spills
+	batches false
 	send honest 1 --port 53 --sources 10.1.0.0/16 --users 10000 --distribution sequence --rate 100000 --seconds 5
+	batches true
 	end_senders
 	until_true 60 honest_passed "$(jq .sent "$DIR/honest")"
 	assert_equal "$(jq .sent "$DIR/honest")" 500000
 	assert [ "$(number dns spilled_packets)" -gt $(($(jq .sent "$DIR/bad") * 9 / 10)) ]
+	until_true 60 batches false
 }
 
 # Whether the heaviest users are told to be at the rates that they send at, within 2 %.

@@ -81,6 +81,17 @@ static void clear_percpu(const struct bpf_map *map)
 		bpf_map_update_elem(bpf_map__fd(map), &key, zero, BPF_ANY);
 }
 
+/* What waits to be charged, and who is watched. */
+static void forget_batches(const struct spillway_bpf *skeleton)
+{
+	_cleanup_free_ void *nobody = calloc(1, bpf_map__value_size(skeleton->maps.watches));
+	__u32 first = 0;
+
+	clear_percpu(skeleton->maps.batches);
+	if (!nobody || bpf_map_update_elem(bpf_map__fd(skeleton->maps.watches), &first, nobody, BPF_ANY) < 0)
+		fail("cannot clear who is watched");
+}
+
 void world_forget(struct world *world)
 {
 	struct datapath *dp = world->datapath;
@@ -92,6 +103,7 @@ void world_forget(struct world *world)
 	memset(dp->table, 0, dp->sets * sizeof(*dp->table));
 	memset(dp->overflows, 0, dp->sets * sizeof(*dp->overflows));
 	memset(dp->state->capacities, 0, sizeof(dp->state->capacities));
+	forget_batches(dp->keeper->skeleton);
 	if (datapath_empty_cells(dp, &err) < 0)
 		fail("%s", err.text);
 }

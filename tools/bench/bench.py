@@ -47,6 +47,8 @@ class Case:
 
     def warm_up(self):
         """Seconds until everybody has come: a table that fills is another measurement than one that is full."""
+        if self.users >= 1000000:
+            return 4
         return 2 if self.users >= 100000 or self.distribution == "unique" else 0.1
 
 

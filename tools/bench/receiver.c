@@ -6,12 +6,18 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <linux/if_link.h>
+#include <poll.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "config/config.h"
+#include "control/batching.h"
 #include "datapath/datapath.h"
+#include "observe/observer.h"
 #include "tools/bench/receivers.skel.h"
+
+DEFINE_CLEANUP(struct observer, observer_free)
 
 static int complain(const char *what, const char *why)
 {
@@ -25,6 +31,25 @@ static void hold(void)
 	fflush(stdout);
 	while (getchar() != EOF)
 		;
+}
+
+/* Holds Spillway, and does beside it what the daemon does about batches. */
+static int hold_observing(struct datapath *dp, struct error *err)
+{
+	_cleanup_(observer_freep) struct observer *observer = NULL;
+	struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+
+	int failure = observer_new(&observer, dp, err);
+	if (!failure)
+		puts("ready");
+	fflush(stdout);
+	while (!failure && poll(&input, 1, OBSERVER_TICK_MS) == 0) {
+		struct timespec now;
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		failure = observer_tick(observer, (double)now.tv_sec + (double)now.tv_nsec / 1e9, err);
+		datapath_batch(dp, batching_pays(datapath_batches(dp), observer_active(observer)));
+	}
+	return failure;
 }
 
 static int hold_program(const char *name, const char *interface)
@@ -64,11 +89,11 @@ static int hold_spillway(const char *interface, const char *file, const char *pi
 	if (!failure)
 		failure = datapath_attach(dp, interface, &err);
 	if (!failure)
-		hold();
+		failure = hold_observing(dp, &err);
 	datapath_close(dp);
 	config_free(config);
 	if (failure)
-		complain("attach", err.text);
+		complain(interface, err.text);
 	if (datapath_unload(pins, &err) < 0)
 		return complain("unload", err.text);
 	return failure != 0;

@@ -308,9 +308,10 @@ json_t *api_status(struct daemon *daemon, struct error *err)
 	json_object_set_new(document, "processes",
 	                    json_pack("{s:i,s:i}", "daemon", (int)getpid(), "broker", (int)broker));
 	json_object_set_new(document, "table",
-	                    json_pack("{s:I,s:I,s:I,s:I,s:I}", "cells", (json_int_t)table.cells, "used",
+	                    json_pack("{s:I,s:I,s:I,s:I,s:I,s:b}", "cells", (json_int_t)table.cells, "used",
 	                              (json_int_t)table.used, "newcomers", (json_int_t)table.newcomers, "overflowed",
-	                              (json_int_t)table.overflowed, "bytes", (json_int_t)table.bytes));
+	                              (json_int_t)table.overflowed, "bytes", (json_int_t)table.bytes, "batches",
+	                              datapath_batches(daemon->datapath)));
 	json_object_set_new(document, "controller", controller_document(daemon));
 	json_object_set_new(document, "pressure", pressure_document(daemon));
 	json_object_set_new(document, "malformed", malformed);

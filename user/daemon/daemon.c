@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "control/batching.h"
 #include "daemon/adaptive.h"
 #include "daemon/hotspots.h"
 #include "daemon/interfaces.h"
@@ -343,6 +344,8 @@ static void on_tick(evutil_socket_t fd, short what, void *argument)
 	overrides_drop_lapsed(daemon, now_s);
 	if (observer_tick(daemon->observer, now_s, &err) < 0)
 		log_error("%s", err.text);
+	datapath_batch(daemon->datapath,
+	               batching_pays(datapath_batches(daemon->datapath), observer_active(daemon->observer)));
 	heat_tick(daemon->heat);
 	signals_tick(daemon->signals, now_s);
 	adaptive_tick(daemon->adaptive, now_s);

@@ -398,7 +398,8 @@ int datapath_apply(struct datapath *dp, const struct config *config, struct erro
 	dp->state->classifiers[classifier_slot] = image->classifier;
 	dp->catalogues[classifier_slot] = image->catalogue;
 	/* One word says both: no packet is judged by a mixture of old and new. */
-	__atomic_store_n(&dp->state->live.active, policy_slot | classifier_slot << 1, __ATOMIC_RELEASE);
+	__u32 batches = dp->state->live.active & LIVE_BATCHES;
+	__atomic_store_n(&dp->state->live.active, policy_slot | classifier_slot << 1 | batches, __ATOMIC_RELEASE);
 	dp->state->live.features = image->features;
 	dp->state->live.relax_after = config->relax_after_s;
 	tenants_drop(dp, old_slot);
@@ -461,6 +462,18 @@ int datapath_read_malformations(struct datapath *dp, struct tally out[MALFORMATI
 			return failure;
 	}
 	return 0;
+}
+
+bool datapath_batches(const struct datapath *dp)
+{
+	return dp->state->live.active & LIVE_BATCHES;
+}
+
+void datapath_batch(struct datapath *dp, bool on)
+{
+	/* It lies on a line that each packet reads: it is not written without need. */
+	if (on != datapath_batches(dp))
+		__atomic_fetch_xor(&dp->state->live.active, LIVE_BATCHES, __ATOMIC_RELEASE);
 }
 
 struct table_view datapath_table(const struct datapath *dp)

@@ -117,7 +117,6 @@ int census_new(struct census **out, struct datapath *dp, struct error *err)
 	if (!census)
 		return error_set(err, -ENOMEM, "observer: no memory");
 	census->dp = dp;
-	census->table.quiet = true;
 	census->cells = calloc(sets * SET_CELLS, sizeof(*census->cells));
 	census->marks = calloc(sets * SET_CELLS, sizeof(*census->marks));
 	census->chunks = calloc(sets / CHUNK_SETS + 1, sizeof(*census->chunks));
@@ -483,12 +482,12 @@ int census_begin(struct census *census, bool visited, struct error *err)
 	int failure = datapath_clock(census->dp, &clock_ns, err);
 	if (failure)
 		return failure;
-	*census->pass = (struct pass){.census = census,
-	                              .visited = visited,
-	                              .clock_ns = clock_ns,
-	                              .since = (census->clock_ns - LATE_NS) << STATE_TAT_SHIFT,
-	                              .active_since = (clock_ns - OBSERVER_ACTIVE_S * NS_PER_SECOND) << STATE_TAT_SHIFT,
-	                              .sum = {.quiet = true}};
+	*census->pass =
+		(struct pass){.census = census,
+	                      .visited = visited,
+	                      .clock_ns = clock_ns,
+	                      .since = (census->clock_ns - LATE_NS) << STATE_TAT_SHIFT,
+	                      .active_since = (clock_ns - OBSERVER_ACTIVE_S * NS_PER_SECOND) << STATE_TAT_SHIFT};
 	return 0;
 }
 
@@ -498,7 +497,7 @@ static void pass_end(struct pass *pass)
 
 	for (size_t i = 0; i < SERVICES_MAX; i++) {
 		publish(&census->services[i], i == SERVICE_OTHER);
-		pass->sum.quiet &= !census->services[i].active;
+		pass->sum.active += census->services[i].active;
 	}
 	census->table = pass->sum;
 	census->clock_ns = pass->clock_ns;

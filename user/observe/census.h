@@ -18,8 +18,8 @@ struct census_service {
 
 struct census_table {
 	size_t used;      /* cells */
+	size_t active;    /* users of any service */
 	size_t newcomers; /* users of a single packet since the pass before */
-	bool quiet;       /* nobody is active */
 };
 
 int census_new(struct census **out, struct datapath *dp, struct error *err);

@@ -275,7 +275,7 @@ static int pass_begin(struct observer *observer, double now_s, struct error *err
 	bool visited = now_s - observer->visited_s >= OBSERVER_PASS_S - SLACK_S;
 
 	/* Two passes without a packet between them see the same: the idle table is left alone. */
-	bool needed = observer->received != observer->received_at_pass || !census_table(observer->census).quiet ||
+	bool needed = observer->received != observer->received_at_pass || census_table(observer->census).active ||
 	              observer->hurry || !observer->visited_s;
 	observer->passing =
 		(struct passing){.on = true, .visited = visited, .read = needed, .received = observer->received};
@@ -380,6 +380,13 @@ static __u64 read_overflow(const struct table_view *table)
 	for (size_t set = 0; set < table->count; set++)
 		packets += table->overflows[set].packets;
 	return packets;
+}
+
+size_t observer_active(const struct observer *observer)
+{
+	struct census_table counted = census_table(observer->census);
+
+	return counted.active + counted.newcomers;
 }
 
 struct observed_table observer_table(const struct observer *observer)

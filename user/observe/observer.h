@@ -114,3 +114,6 @@ int observer_service(struct observer *observer, unsigned number, struct observed
 struct observed_service observer_last(const struct observer *observer, unsigned number, double *read_s);
 
 struct observed_table observer_table(const struct observer *observer);
+
+/* How many users the last pass found active, of all services, newcomers among them. */
+size_t observer_active(const struct observer *observer);
