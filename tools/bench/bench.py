@@ -46,10 +46,11 @@ class Case:
         self.denied, self.extra = denied, extra
 
     def warm_up(self):
-        """Seconds until everybody has come: a table that fills is another measurement than one that is full."""
+        """Seconds until everybody has come, and often enough to be written down (and the first look at the table, which is
+        long, is over): a table that fills is another measurement than one that is full."""
         if self.users >= 1000000:
-            return 4
-        return 2 if self.users >= 100000 or self.distribution == "unique" else 0.1
+            return 6
+        return 4 if self.users >= 100000 or self.distribution == "unique" else 0.1
 
 
 CASES = [
@@ -136,12 +137,16 @@ class World:
         return 1e9 / json.loads(answer)["packets_per_second"]
 
     def measure_program(self, kind, case, seconds):
-        arguments = [kind, "edge"] + ([self.config(case), self.pins] if kind == "spillway" else [])
+        ours = kind in ("spillway", "observed")
+        arguments = ["spillway", "edge", self.config(case), self.pins] if ours else [kind, "edge"]
         with subprocess.Popen(self.at(self.edge, RECEIVER, *arguments), stdin=subprocess.PIPE,
                               stdout=subprocess.PIPE, text=True) as receiver:
             if receiver.stdout.readline().strip() != "ready":
                 sys.exit(f"bench: {kind}: the receiver did not start")
             self.flood(case, case.warm_up())
+            if kind == "spillway":  # "observed" is the same with the daemon's reading of the table beside it
+                receiver.stdin.write("\n")
+                receiver.stdin.flush()
             result = self.flood(case, seconds)
             receiver.stdin.close()
         return result

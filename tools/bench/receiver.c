@@ -33,15 +33,17 @@ static void hold(void)
 		;
 }
 
-/* Holds Spillway, and does beside it what the daemon does about batches. */
+/* Holds Spillway, and does beside it what the daemon does: reads the table, and says whether charges are settled in
+ * batches. Up to a line on standard input, if there is one: from then on the program is weighed by itself. */
 static int hold_observing(struct datapath *dp, struct error *err)
 {
 	_cleanup_(observer_freep) struct observer *observer = NULL;
 	struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
 
 	int failure = observer_new(&observer, dp, err);
-	if (!failure)
-		puts("ready");
+	if (failure)
+		return failure;
+	puts("ready");
 	fflush(stdout);
 	while (!failure && poll(&input, 1, OBSERVER_TICK_MS) == 0) {
 		struct timespec now;
@@ -49,6 +51,8 @@ static int hold_observing(struct datapath *dp, struct error *err)
 		failure = observer_tick(observer, (double)now.tv_sec + (double)now.tv_nsec / 1e9, err);
 		datapath_batch(dp, batching_pays(datapath_batches(dp), observer_active(observer)));
 	}
+	while (!failure && getchar() != EOF)
+		;
 	return failure;
 }
 
