@@ -17,10 +17,14 @@
 #include "compiler.h"
 #include "meter.h"
 
-#define BATCH_CHARGES 16                     /* a power of two. 8 make a packet wait twice as long, 32 as long */
-#define BATCH_MARGIN  (1ULL * BATCH_CHARGES) /* so many packets of a user may wait */
-#define BATCH_DEBT    (8ULL * BATCH_CHARGES) /* packets beyond its burst that a user is believed to owe */
-#define BATCH_SLOWEST (1ULL << 33) /* ns a packet, 8.6 s: the debt of a slower user's would pass the horizon */
+#define BATCH_CHARGES 16            /* a power of two. 8 make a packet wait twice as long, 32 as long */
+#define BATCH_MARGIN  BATCH_CHARGES /* so many packets of a user may wait here */
+
+/* How much beyond its burst a user is believed to owe: what 64 CPUs may hold of it, or a time, so that it stays well
+ * below HORIZON_NS. Who may send less than a packet in BATCH_SLOWEST_NS is judged at once. */
+#define BATCH_DEBT         (64ULL * BATCH_CHARGES)
+#define BATCH_DEBT_MOST_NS (1ULL << 40)
+#define BATCH_SLOWEST_NS   (1ULL << 32) /* 4.3 s */
 
 /* What waits on one CPU. */
 struct batch {
@@ -224,6 +228,13 @@ __noinline int batch_take(const struct metered *metered)
 	return true;
 }
 
+static __always_inline __u64 batch_debt_ns(__u64 increment_ns)
+{
+	__u64 most_ns = BATCH_DEBT_MOST_NS, debt_ns = BATCH_DEBT * increment_ns;
+
+	return debt_ns + most_ns - larger(debt_ns, most_ns); /* the smaller one, without a branch, as everywhere */
+}
+
 /* Charges a packet later, where nothing needs to be known of its user now: whether it does. Else what the user may owe
  * is known to whoever judges it. */
 static __always_inline bool batch_charge(struct metered *metered, struct capacity_state *capacity, bool gauged,
@@ -231,9 +242,9 @@ static __always_inline bool batch_charge(struct metered *metered, struct capacit
 {
 	bool connects = metered->tolerance_ns < metered->furthest_ns; /* under a level */
 
-	if (metered->increment_ns > BATCH_SLOWEST)
+	if (metered->increment_ns > BATCH_SLOWEST_NS)
 		return false;
-	metered->furthest_ns += BATCH_DEBT * metered->increment_ns;
+	metered->furthest_ns += batch_debt_ns(metered->increment_ns);
 	if (gauged || connects)
 		return false;
 	if (capacity && (!counted || !capacity_free(capacity, &metered->capacity, metered->now_ns)))
