@@ -9,8 +9,7 @@
  * by its cell as ever, after what this CPU holds of it has been settled.
  *  - Where other CPUs hold some as well, or the burst is smaller than twice the margin (then it is watched from half of
  *    its burst on), more may pass at once than is left: a batch for each CPU at the most. The user owes it.
- *  - A charge waits until its CPU meets a packet of another jiffy at the longest, and then counts as of its own time.
- */
+ *  - A charge waits at the longest until its CPU takes one of a later jiffy, and then counts as of its own time. */
 #pragma once
 
 #include "abi.h"

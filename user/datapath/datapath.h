@@ -158,7 +158,8 @@ struct table_view {
 struct table_view datapath_table(const struct datapath *dp);
 
 /* Whether charges are settled in batches, which pays where many users are active (bpf/batch.h); as it was when the
- * state is adopted. Verdicts do not hang on it; what users have sent is told up to a batch a CPU late. */
+ * state is adopted. What that costs in exactness is said there; what users have sent is told up to a batch a CPU late.
+ */
 void datapath_batch(struct datapath *dp, bool on);
 bool datapath_batches(const struct datapath *dp);
 
