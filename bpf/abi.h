@@ -348,6 +348,7 @@ struct meter_set {
 #define STATE_TAT_SHIFT    20
 #define STATE_TENURED      (1ULL << 19)
 #define STATE_PACKETS_MASK (STATE_TENURED - 1)
+#define STATE_TAT_MASK     (~0ULL << STATE_TAT_SHIFT)
 
 /* What a user's cell has no room for; written on the user's second packet, or its eighteenth where users crowd its set,
  * and on its spills. Where the tag is not the cell's, or the user has sent one packet, as in a forged flood, what lies

@@ -11,7 +11,8 @@
  *  - Limits in bytes and connections are gauges beside the cell: only services that have them pay for them.
  *
  * Searching a set takes no branch on what is in it: with many users any such branch is a coin toss, and a lost toss
- * costs as much as the whole search. */
+ * costs as much as the whole search. Where few are active nearly each is in the cell that its tag says, and
+ * meter_pass() asks for that first. */
 #pragma once
 
 #include "abi.h"
@@ -53,16 +54,17 @@ struct {
 	__type(value, struct set_gauges);
 } meter_gauges SEC(".maps");
 
-#define METER_TRIES     16           /* compare-and-swap; two CPUs used up 8 once in a million times */
-#define METER_CLAIMS    3            /* searches for a cell, when others take what was found */
-#define HORIZON_NS      (1ULL << 41) /* TATs lie at most so far ahead: 36 minutes; what seems further is long past */
-#define IDLE_NS         (1ULL << 27) /* 134 ms */
-#define CELL_NONE       SET_CELLS
-#define CARRY_AT        ((STATE_PACKETS_MASK + 1) / 2) /* packets in a cell, and two: then CARRIED leave it */
-#define CARRIED         (CARRY_AT / 2)
-#define SETTLED_PACKETS 16           /* and two: then also a user of a crowded set is written down */
-#define CROWDED_NS      (1ULL << 31) /* 2 s; see set_is_crowded() */
-#define CELL_INDEX_MASK (SET_CELLS - 1ULL)
+#define METER_TRIES      16           /* compare-and-swap; two CPUs used up 8 once in a million times */
+#define METER_CLAIMS     3            /* searches for a cell, when others take what was found */
+#define HORIZON_NS       (1ULL << 41) /* TATs lie at most so far ahead: 36 minutes; what seems further is long past */
+#define IDLE_NS          (1ULL << 27) /* 134 ms */
+#define CELL_NONE        SET_CELLS
+#define CARRY_AT         ((STATE_PACKETS_MASK + 1) / 2) /* packets in a cell, and two: then CARRIED leave it */
+#define CARRIED          (CARRY_AT / 2)
+#define SETTLED_PACKETS  16           /* and two: then also a user of a crowded set is written down */
+#define CROWDED_NS       (1ULL << 31) /* 2 s; see set_is_crowded() */
+#define CELL_INDEX_MASK  (SET_CELLS - 1ULL)
+#define CELL_FIRST_SHIFT 30 /* of a tag: what is left says a cell */
 
 /* Bursts under a level, in packets: a level that fits fewer in the policy's time passes so many at once all the same.
  * Users who are served three requests a second ask for them at random, and whoever has one more every third of a second
@@ -97,6 +99,13 @@ static __always_inline __u64 tag_matches(__u32 tag, __u32 other)
 	__u64 difference = tag ^ other;
 	OPAQUE(difference);
 	return (difference - 1) >> 63;
+}
+
+/* The cell that a newcomer takes where it is nobody's, by its tag: where few users are active, the one that has its
+ * user. */
+static __always_inline __u64 cell_first(__u32 tag)
+{
+	return tag >> CELL_FIRST_SHIFT;
 }
 
 /* The first of the cells that match: a nibble for each way that the four of them can, as a number of four bits. Where
@@ -198,6 +207,15 @@ static __always_inline bool cell_claim(struct meter_set *set, __u64 cell, __u32 
 	return true;
 }
 
+/* The same, or the newcomer's first one where that was never anybody's. */
+static __always_inline __u64 cell_vacant(const struct meter_set *set, const struct set_gauges *gauges, __u32 tag,
+                                         __u64 now)
+{
+	__u64 first = cell_first(tag);
+
+	return set->tags[first] ? cell_victim(set, gauges, now) : first;
+}
+
 /* Whether nobody has used a cell for so long that a newcomer may have it though another may be idle for longer. */
 static __always_inline bool cell_idle(const struct meter_set *set, __u64 cell, __u64 now)
 {
@@ -216,16 +234,21 @@ static __always_inline bool set_is_crowded(const struct meter_set *set, __u64 no
 	return true;
 }
 
-/* Seats a newcomer about whom nothing else is to be asked, which in a flood of forged sources is every packet. Its tag
- * picks a cell: comparing all four costs as much as the rest of the step. False where all cells are running, or another
- * CPU was faster. */
+static __always_inline bool set_has_room(const struct meter_set *set)
+{
+	return !set->tags[0] | !set->tags[1] | !set->tags[2] | !set->tags[3];
+}
+
+/* Seats a newcomer about whom nothing else is to be asked, which in a flood of forged sources is every packet: where
+ * its first cell is idle, in that, since comparing all four costs as much as the rest of the step. False where all
+ * cells are running, or another CPU was faster. */
 __noinline int meter_seat(struct meter_set *set, __u32 tag, __u64 now, __u64 increment_ns, __u32 bytes)
 {
 	if (!set)
 		return false;
-	__u64 cell = tag >> 1 & CELL_INDEX_MASK;
-	if (!set->tags[SET_CELLS - 1] || !cell_idle(set, cell, now)) /* a set that has room is searched */
-		cell = cell_victim(set, 0, now);
+	__u64 cell = cell_first(tag);
+	if (set_has_room(set) || !cell_idle(set, cell, now))
+		cell = cell_vacant(set, 0, tag, now);
 	if (cell >= SET_CELLS)
 		return false;
 	BOUND_CELL(cell);
@@ -539,7 +562,7 @@ static __always_inline int overflow_judge(const struct metered *metered)
 static __always_inline int newcomer_name(struct meter_set *set, struct set_gauges *gauges,
                                          const struct metered *metered)
 {
-	__u64 cell = cell_victim(set, gauges, metered->now_ns);
+	__u64 cell = cell_vacant(set, gauges, metered->user.tag, metered->now_ns);
 
 	if (cell >= SET_CELLS)
 		return OUTCOME_SPILLED + REASON_CAPACITY;
@@ -564,7 +587,7 @@ static __always_inline int newcomer_judge(struct meter_set *set, const struct po
 		gauges = bpf_map_lookup_elem(&meter_gauges, &index);
 	if (over)
 		return newcomer_name(set, gauges, metered);
-	__u64 cell = cell_victim(set, gauges, metered->now_ns);
+	__u64 cell = cell_vacant(set, gauges, metered->user.tag, metered->now_ns);
 	if (cell < SET_CELLS &&
 	    !cell_claim(set, cell, metered->user.tag, metered->now_ns + metered->increment_ns, 1, metered->bytes))
 		return JUDGED_LOST;
@@ -617,42 +640,26 @@ static __always_inline __u64 level_burst_ns(__u64 tolerance_ns, __u64 increment_
 	return larger(tolerance_ns, most_ns - larger(most_ns, packets * increment_ns) + packets * increment_ns);
 }
 
-/* The terms on which a packet is charged whose service asks for no more than a limit in packets; what that has nothing
- * to do with is left as it is, for metered_rest(). */
-static __always_inline void metered_plainly(const struct policy *policy, const struct packet *packet,
-                                            const struct user *user, __u64 now, struct metered *metered)
-{
-	metered->user = *user;
-	metered->now_ns = now;
-	metered->increment_ns = policy->increment_ns;
-	metered->tolerance_ns = metered->furthest_ns = policy->tolerance_ns;
-	metered->bytes = packet->bytes;
-	metered->service = policy->service;
-}
-
-/* Not before it is copied off the fast path: for what is zeroed as a whole the compiler leaves the registers. */
-static __always_inline void metered_rest(struct metered *metered)
-{
-	metered->byte_increment = 0;
-	metered->capacity = (struct capacity){0};
-	metered->rank = metered->connects = 0;
-}
-
-/* The terms where it may ask for more. */
-static __always_inline void metered_fully(struct xdp_md *ctx, const struct policy *policy, __u32 number,
-                                          const struct packet *packet, const struct user *user, __u64 now,
-                                          struct metered *metered)
+/* The terms on which a packet is charged. */
+static __always_inline void metered_read(struct xdp_md *ctx, const struct policy *policy, __u32 number,
+                                         const struct packet *packet, const struct user *user, __u64 now,
+                                         struct metered *metered)
 {
 	const struct live *live = &state.live;
 	struct capacity_state *capacity = meter_capacity_of(policy);
 	bool tcp = packet->table == PORTS_TCP;
 	bool connects = FEATURE(FEATURE_GAUGES | FEATURE_CAPACITY) && packet_connects(ctx, packet);
 
-	metered_plainly(policy, packet, user, now, metered);
-	metered_rest(metered);
-	__u64 increment_ns = meter_increment(live, policy, number, POLICY_LEVEL, policy->increment_ns, now);
-	metered->increment_ns = increment_ns = user_cost(user->share, increment_ns);
-	metered->connects = connects;
+	__u64 increment_ns =
+		user_cost(user->share, meter_increment(live, policy, number, POLICY_LEVEL, policy->increment_ns, now));
+	*metered = (struct metered){.user = *user,
+	                            .now_ns = now,
+	                            .increment_ns = increment_ns,
+	                            .tolerance_ns = policy->tolerance_ns,
+	                            .furthest_ns = policy->tolerance_ns,
+	                            .bytes = packet->bytes,
+	                            .service = policy->service,
+	                            .connects = connects};
 	if (FEATURE(FEATURE_LEVELS) && policy->flags & POLICY_LEVEL) {
 		metered->furthest_ns = level_burst_ns(policy->tolerance_ns, increment_ns,
 		                                      tcp ? LEVEL_PACKETS_CONNECTED : LEVEL_PACKETS);
@@ -671,12 +678,47 @@ static __always_inline void metered_fully(struct xdp_md *ctx, const struct polic
 		*(volatile __u64 *)&capacity->connects += 1;
 }
 
+/* The common case by itself, in as few instructions as it takes: a packet of a user that has a cell, is within its
+ * limit, and is asked for nothing else. Whether it was charged; else nothing has happened.
+ *
+ * One subtraction in the state's own units says how late TAT is. Where it is late it catches up, and in any case it
+ * moves on together with the count, which lies below it in the word. */
+static __always_inline bool meter_pass(const struct policy *policy, struct place place, const struct packet *packet,
+                                       __u64 now)
+{
+	__u32 index = place.set;
+	struct meter_set *set = bpf_map_lookup_elem(&meter_sets, &index);
+	if (!set)
+		return false;
+
+	__u64 cell = cell_first(place.tag);
+	if (unlikely(set->tags[cell] != place.tag)) {
+		cell = cell_find(set, place.tag);
+		if (cell >= SET_CELLS)
+			return false;
+	}
+	BOUND_CELL(cell);
+	__u64 seen = *(volatile __u64 *)&set->states[cell];
+	__s64 late = state_of(now) - (seen & STATE_TAT_MASK), behind = late >> 63;
+	if (unlikely(late < -(__s64)state_of(policy->tolerance_ns)))
+		return false;
+	OPAQUE(behind);
+	__u64 next = seen + (late & ~behind) + state_of(policy->increment_ns) + 1;
+	if (unlikely(cell_notable(next & STATE_PACKETS_MASK)))
+		return false;
+	__u64 found = __sync_val_compare_and_swap(&set->states[cell], seen, next);
+	OPAQUE(found); /* else its comparison becomes a number, which is compared again */
+	if (unlikely(found != seen))
+		return false;
+	/* Not atomic: two CPUs on one user may lose some, and verdicts do not hang on it. */
+	set->bytes[cell] += packet->bytes;
+	return true;
+}
+
 /* Charges one packet to its user, and to its service where that has a capacity, or to what this CPU owes that. Returns
- * its outcome. What is known of the packet lies in memory (`in_memory`), or is kept in registers and written down off
- * the fast path. */
+ * its outcome. */
 static __always_inline __u32 meter_charge(const struct policy *policy, const struct metered *known,
-                                          struct capacity_state *capacity, struct service_tallies *counted, bool gauged,
-                                          bool in_memory)
+                                          struct capacity_state *capacity, struct service_tallies *counted, bool gauged)
 {
 	__u32 index = known->user.set;
 	struct meter_set *set = bpf_map_lookup_elem(&meter_sets, &index);
@@ -707,15 +749,8 @@ static __always_inline __u32 meter_charge(const struct policy *policy, const str
 	    meter_seat(set, known->user.tag, now, known->increment_ns, known->bytes))
 		return OUTCOME_PASSED;
 
-	struct metered copy;
-	const struct metered *metered = known;
-	if (!in_memory) {
-		copy = *known;
-		metered_rest(&copy);
-		metered = &copy;
-	}
 	if (!noted)
-		return meter_judge_slowly(set, policy, metered);
-	cell_note(set, cell, metered, noted);
+		return meter_judge_slowly(set, policy, known);
+	cell_note(set, cell, known, noted);
 	return OUTCOME_PASSED;
 }

@@ -339,15 +339,17 @@ static __always_inline enum packet_kind parse_ipv4(struct cursor *cursor, struct
 	packet->source[1] = IPV4_MAPPED | (__u64)ip->saddr << 32;
 	packet->destination[1] = IPV4_MAPPED | (__u64)ip->daddr << 32;
 	__u8 protocol = ip->protocol;
-	__u16 fragment = bpf_ntohs(ip->frag_off);
-	packet->fragment_id = ip->id | (__u32)protocol << 16;
+	__be16 fragment = ip->frag_off;
+	__u32 fragment_id = ip->id | (__u32)protocol << 16;
 	if (!cursor_skip(cursor, header_bytes))
 		return packet_malformed(packet, MALFORMED_IP);
 
-	if (fragment & IPV4_FRAGMENT_OFFSET)
-		return parse_later_fragment(protocol, packet);
-	if (fragment & IPV4_MORE_FRAGMENTS)
+	if (unlikely(fragment & bpf_htons(IPV4_FRAGMENT_OFFSET | IPV4_MORE_FRAGMENTS))) {
+		packet->fragment_id = fragment_id;
+		if (fragment & bpf_htons(IPV4_FRAGMENT_OFFSET))
+			return parse_later_fragment(protocol, packet);
 		packet->fragment = FRAGMENT_FIRST;
+	}
 	return parse_transport(cursor, protocol, packet);
 }
 

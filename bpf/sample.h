@@ -27,11 +27,13 @@ struct request {
 	__u64 passed; /* of the service on this CPU, this request included: packets, or bytes */
 };
 
-/* Whether a sample is due: negative where it is. No branch but one on what comes of it. */
-static __always_inline __s64 sample_remains(const struct service_tallies *counted, __u64 now_ns)
+/* Whether a sample is due: one branch for both reasons. */
+static __always_inline bool sample_is_due(const struct service_tallies *counted, __u64 now_ns)
 {
-	return (counted->sampler.past_packets - counted->outcomes[OUTCOME_PASSED].packets) |
-	       (counted->sampler.past_ns - now_ns);
+	__s64 remains = (counted->sampler.past_packets - counted->outcomes[OUTCOME_PASSED].packets) |
+	                (counted->sampler.past_ns - now_ns);
+
+	return remains < 0;
 }
 
 /* Of TCP, a SYN, or a segment that ends what its sender had to say (PSH): a service has no reply to the middle of a

@@ -35,7 +35,8 @@ static __always_inline __u32 destination_service(const struct classifier_slot *s
 	return SERVICE_OTHER;
 }
 
-/* Returns the number of the service that a placed packet belongs to: below SERVICES_MAX. */
+/* Returns the number of the service that a placed packet belongs to: below SERVICES_MAX, as user space has written it.
+ */
 static __always_inline __u32 service_find(const struct classifier_slot *slot, const struct packet *packet)
 {
 	__u32 port = packet->port;
@@ -44,7 +45,8 @@ static __always_inline __u32 service_find(const struct classifier_slot *slot, co
 	OPAQUE(port);
 	__u32 row = slot->rows[packet->table & (PORT_TABLES - 1)][port & 0xffff];
 
-	if (row & ROW_HAS_DESTINATIONS)
+	OPAQUE(row); /* else the question for its highest bit becomes two shifts */
+	if (row >= ROW_HAS_DESTINATIONS)
 		row = destination_service(slot, packet, row);
-	return row < SERVICES_MAX ? row : SERVICE_OTHER;
+	return row;
 }

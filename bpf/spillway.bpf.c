@@ -49,30 +49,28 @@ static __always_inline __u32 policy_number(__u32 active, const struct packet *pa
 	return service;
 }
 
-/* Whose packet it is, and whether that user may send it. Twice the same: where a service asks for nothing else than a
- * limit for its sources, the compiler makes the shorter way of it. */
+/* Whose packet it is, and whether that user may send it. Of a service that asks for nothing but a limit for its sources
+ * most packets take the shorter way, where few users are active. */
 static __always_inline __u32 user_judge(struct xdp_md *ctx, __u32 active, __u32 number, const struct packet *packet,
                                         struct service_tallies *counted, __u64 now)
 {
 	const struct policy_slot *slot = &state.policies[LIVE_POLICY_SLOT(active)];
 	const struct policy *policy = &slot->policies[number];
 	bool plain = !FEATURE(FEATURES_OF_POLICIES) || likely(policy->flags & POLICY_PLAIN);
-	struct user user;
 
-	if (plain && likely(!(active & LIVE_BATCHES))) {
-		user_by_source(&state.live, policy, packet, &user);
-		struct metered metered;
-		metered_plainly(policy, packet, &user, now, &metered);
-		return meter_charge(policy, &metered, 0, 0, false, false);
-	}
+	if (plain && likely(!(active & LIVE_BATCHES)) &&
+	    likely(meter_pass(policy, user_place_of_source(&state.live, policy, packet), packet, now)))
+		return OUTCOME_PASSED;
+
+	struct user user;
 	user_by_kind(ctx, &state.live, slot, number, packet, &user);
 	struct metered metered;
-	metered_fully(ctx, policy, number, packet, &user, now, &metered);
+	metered_read(ctx, policy, number, packet, &user, now, &metered);
 	bool gauged = FEATURE(FEATURE_GAUGES) && policy->flags & POLICY_GAUGED;
 	struct capacity_state *capacity = metered_capacity_of(policy, &metered);
 	if (batch_is_on() && batch_charge(&metered, capacity, gauged, counted))
 		return OUTCOME_PASSED;
-	__u32 outcome = meter_charge(policy, &metered, capacity, counted, gauged, true);
+	__u32 outcome = meter_charge(policy, &metered, capacity, counted, gauged);
 	if (batch_is_on())
 		batch_watch(&metered);
 	return outcome;
@@ -112,12 +110,16 @@ int spillway(struct xdp_md *ctx)
 	/* All that can be known before the meter's locked instruction is asked before it: nothing overtakes that. */
 	__u64 now = clock_ns();
 	struct service_tallies *counted = verdict_tallies(policy->service);
-	__s64 unsampled = FEATURE(FEATURE_RESPONSE) && counted ? sample_remains(counted, now) : 0;
-
-	__u32 outcome = outcome_under(user_judge(ctx, active, number, &packet, counted, now), policy->flags);
+	__u32 outcome = user_judge(ctx, active, number, &packet, counted, now);
+	if (likely(outcome == OUTCOME_PASSED)) {
+		bool due = FEATURE(FEATURE_RESPONSE) && counted && sample_is_due(counted, now);
+		verdict_tally(counted, OUTCOME_PASSED, packet.bytes);
+		if (unlikely(due) && policy->flags & POLICY_RESPONSE)
+			sample_passed(ctx, &packet, policy, counted);
+		return (int)action_passed;
+	}
+	outcome = outcome_under(outcome, policy->flags);
 	verdict_tally(counted, outcome, packet.bytes);
-	if (unlikely(unsampled < 0) && outcome == OUTCOME_PASSED && counted && policy->flags & POLICY_RESPONSE)
-		sample_passed(ctx, &packet, policy, counted);
 	return verdict_action(outcome);
 }
 

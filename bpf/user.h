@@ -31,18 +31,39 @@ static __always_inline __u64 nh_pair(__u64 word, __u64 key)
 }
 
 /* NH over the key's four words (Black, Halevi, Krawczyk, Krovetz and Rogaway: UMAC, 1999): two users meet in 64 bits
- * with a chance of 2^-32, whatever their addresses, as long as nobody knows the keys; then one round of multiplication
- * to spread it. So nobody can aim at a set. The service's part comes with its policy. Of an IPv4 source the upper words
- * are zero and left out. */
+ * with a chance of 2^-32, whatever their addresses, as long as nobody knows the keys. The service's part comes with its
+ * policy. Of an IPv4 source the upper words are zero and left out: that is this, and the other what the rest adds. */
+static __always_inline __u64 user_hash(const struct live *live, const struct policy *policy, __u64 low)
+{
+	return policy->seed + nh_pair(low, live->hash_keys[0]);
+}
+
+static __always_inline __u64 user_hash_more(const struct live *live, __u64 high, __u32 kind)
+{
+	return nh_pair(high, live->hash_keys[1]) + (kind + 1) * KIND_SEED;
+}
+
+/* Where a user is: one round of multiplication spreads its hash, so that nobody can aim at a set. */
+struct place {
+	__u32 set;
+	__u32 tag;
+};
+
+static __always_inline struct place user_place(const struct live *live, __u64 hash)
+{
+	hash = (hash ^ (hash >> 32)) * live->hash_keys[4];
+	return (struct place){.set = hash >> 40 & live->sets_mask, .tag = (__u32)(hash >> 8) | 1};
+}
+
 static __always_inline void user_locate(const struct live *live, const struct policy *policy, struct user *user)
 {
-	__u64 hash = policy->seed + nh_pair(user->key[1], live->hash_keys[0]);
+	__u64 hash = user_hash(live, policy, user->key[1]);
 
 	if (user->kind != USER_SOURCE || user->ipv6)
-		hash += nh_pair(user->key[0], live->hash_keys[1]) + (user->kind + 1) * KIND_SEED;
-	hash = (hash ^ (hash >> 32)) * live->hash_keys[4];
-	user->set = hash >> 40 & live->sets_mask;
-	user->tag = (__u32)(hash >> 8) | 1;
+		hash += user_hash_more(live, user->key[0], user->kind);
+	struct place place = user_place(live, hash);
+	user->set = place.set;
+	user->tag = place.tag;
 }
 
 /* Takes the bytes of the datagram that name the user: a session ID, a QUIC destination connection ID (RFC 9000 section
@@ -123,12 +144,14 @@ static __always_inline void user_from_source(const struct policy *policy, const 
 	                      .ipv6 = packet->ipv6};
 }
 
-/* Says whose the packet is, by its source. */
-static __always_inline void user_by_source(const struct live *live, const struct policy *policy,
-                                           const struct packet *packet, struct user *user)
+/* Where the packet's user is, by its source. */
+static __always_inline struct place user_place_of_source(const struct live *live, const struct policy *policy,
+                                                         const struct packet *packet)
 {
-	user_from_source(policy, packet, user);
-	user_locate(live, policy, user);
+	if (!packet->ipv6)
+		return user_place(live, user_hash(live, policy, packet->source[1] & policy->user_mask[0][1]));
+	return user_place(live, user_hash(live, policy, packet->source[1] & policy->user_mask[1][1]) +
+	                                user_hash_more(live, packet->source[0] & policy->user_mask[1][0], USER_SOURCE));
 }
 
 /* Says whose the packet is: by the service's kind of user, else by its source. */
