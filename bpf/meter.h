@@ -113,7 +113,7 @@ static __always_inline __u64 cell_first(__u32 tag)
 #define FIRST_MATCH 0x0102010301020104ULL
 
 /* The cell that bears the user's tag, or CELL_NONE. Should two bear it, having been claimed at once on two CPUs, it is
- * the first: the other falls idle. */
+ * the one that the tag says, where meter_pass() looks, else the one of the lower number: the other falls idle. */
 static __always_inline __u64 cell_find(const struct meter_set *set, __u32 tag)
 {
 	__u64 m0 = tag_matches(set->tags[0], tag);
@@ -121,7 +121,9 @@ static __always_inline __u64 cell_find(const struct meter_set *set, __u32 tag)
 	__u64 m2 = tag_matches(set->tags[2], tag);
 	__u64 m3 = tag_matches(set->tags[3], tag);
 
-	__u64 cell = FIRST_MATCH >> 4 * (m0 | m1 << 1 | m2 << 2 | m3 << 3) & 7;
+	__u64 matches = m0 | m1 << 1 | m2 << 2 | m3 << 3, first = cell_first(tag);
+	__u64 lowest = FIRST_MATCH >> 4 * matches & 7;
+	__u64 cell = lowest ^ ((lowest ^ first) & -(matches >> first & 1));
 	OPAQUE(cell); /* the bound that a caller checks is then on the register that it uses */
 	return cell;
 }

@@ -342,6 +342,68 @@ static void test_user_seated_twice_charges_no_neighbour(void **state)
 	}
 }
 
+/* Of two cells one is charged, whoever looks for it: the packet that simply passes, and the one that is judged. */
+static void test_user_seated_twice_has_one_burst(void **state)
+{
+	struct meter_set *sets = world.datapath->table, *set = NULL;
+	unsigned verdict, its = 0;
+	(void)state;
+
+	world_reset(&world);
+	run("4 udp:53", 1, &verdict);
+	for (size_t i = 0; !set; i++)
+		for (unsigned cell = 0; cell < SET_CELLS; cell++)
+			if (sets[i].tags[cell]) {
+				set = &sets[i];
+				its = cell;
+			}
+	__u32 tag = set->tags[its];
+	__u64 idle = set->states[(its + 1) % SET_CELLS];
+
+	for (int cells = 1; cells < 1 << SET_CELLS; cells++) {
+		for (int cell = 0; cell < SET_CELLS; cell++) {
+			set->tags[cell] = cells & 1 << cell ? tag : 0;
+			set->states[cell] = idle;
+		}
+		__u64 before = outcome("slow", OUTCOME_PASSED).packets;
+		run("4 udp:53", 1000, &verdict);
+		assert_in_range(outcome("slow", OUTCOME_PASSED).packets - before, 50, 51);
+		int charged = 0;
+		for (int cell = 0; cell < SET_CELLS; cell++)
+			charged += set->states[cell] != idle;
+		assert_int_equal(charged, 1);
+	}
+}
+
+/* Who has its set for itself sits where it is looked for first; whoever does not is judged all the same. */
+static void test_users_sit_where_they_are_looked_for(void **state)
+{
+	enum { USERS = 250 };
+	const struct datapath *dp = world.datapath;
+	size_t sat_elsewhere = 0;
+	unsigned verdict;
+	(void)state;
+
+	world_reset(&world);
+	for (int user = 1; user <= USERS; user++) {
+		char words[64];
+		snprintf(words, sizeof(words), "4:src=203.0.113.%d udp:53", user);
+		__u64 before = outcome("slow", OUTCOME_PASSED).packets;
+		run(words, 60, &verdict);
+		assert_in_range(outcome("slow", OUTCOME_PASSED).packets - before, 50, 51);
+	}
+	for (size_t i = 0; i < dp->sets; i++) {
+		size_t seated = 0, elsewhere = 0;
+		for (__u32 cell = 0; cell < SET_CELLS; cell++) {
+			seated += dp->table[i].tags[cell] != 0;
+			elsewhere += dp->table[i].tags[cell] && dp->table[i].tags[cell] >> 30 != cell;
+		}
+		assert_true(seated > 1 || !elsewhere);
+		sat_elsewhere += elsewhere;
+	}
+	assert_int_not_equal(sat_elsewhere, 0);
+}
+
 static void test_adoption_keeps_everything(void **state)
 {
 	struct datapath_options options = {.pins = world.pins, .table_users = 5000};
@@ -418,6 +480,8 @@ int main(void)
 		cmocka_unit_test(test_full_table_evicts_nobody),
 		cmocka_unit_test(test_who_stays_in_a_crowded_set_is_written_down),
 		cmocka_unit_test(test_user_seated_twice_charges_no_neighbour),
+		cmocka_unit_test(test_user_seated_twice_has_one_burst),
+		cmocka_unit_test(test_users_sit_where_they_are_looked_for),
 		cmocka_unit_test(test_adoption_keeps_everything),
 		cmocka_unit_test(test_second_opener_is_refused),
 		cmocka_unit_test(test_not_bpffs_is_refused),
