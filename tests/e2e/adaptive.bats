@@ -126,8 +126,10 @@ is_below() {
 	# An event says what moved, from where to where, and why.
 	until_true 60 told '.event == "level" and .after < 1000'
 	run events '.event == "level" and .after < 1000'
-	assert_equal "$(head -1 <<<"$output" | jq -c '[.service, .unit, (.value > .target), .before, .after >= 5,
-		.users_above >= 1, (.why | length > 20)]')" '["dns","packets_per_second",true,10000,true,true,true]'
+	# By then the signal may be within its target again, since the capacity fell before it was known by whom.
+	assert_equal "$(head -1 <<<"$output" | jq -c '[.service, .unit, (.value, .target | type), .before, .after >= 5,
+		.users_above >= 1, (.why | length > 20)]')" \
+		'["dns","packets_per_second","number","number",10000,true,true,true]'
 	# The three may have become known one after the other.
 	until_true 60 told '.event == "level" and .users_above >= 3'
 	assert [ "$(number dns spilled_by_reason.user_limit)" -gt 1000 ]
