@@ -93,8 +93,8 @@ enum malformation {
 #define FEATURE_RESPONSE (1U << 7) /* requests are sampled, and their replies timed */
 
 /* Those that a service's policy may ask for. */
-#define FEATURES_OF_POLICIES \
-	(FEATURE_GAUGES | FEATURE_CAPACITY | FEATURE_LEVELS | FEATURE_PAYLOAD | FEATURE_TENANTS | FEATURE_TAGS)
+#define FEATURES_OF_KINDS    (FEATURE_PAYLOAD | FEATURE_TENANTS | FEATURE_TAGS)
+#define FEATURES_OF_POLICIES (FEATURE_GAUGES | FEATURE_CAPACITY | FEATURE_LEVELS | FEATURES_OF_KINDS)
 
 /* What marks an instruction that asks for features: its operand, with the bits that it asks for below. */
 #define FEATURE_ASKED      0x5ea70000U

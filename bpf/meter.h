@@ -128,6 +128,14 @@ static __always_inline __u64 cell_find(const struct meter_set *set, __u32 tag)
 	return cell;
 }
 
+/* The same, by a look at the cell that the tag says first: for where few users are active. */
+static __always_inline __u64 cell_of(const struct meter_set *set, __u32 tag)
+{
+	__u64 first = cell_first(tag);
+
+	return likely(set->tags[first] == tag) ? first : cell_find(set, tag);
+}
+
 #define STATE_TENURED_BIT 19
 #define TENURE_KEPT_SHIFT (TENURE_KEPT_BITS + STATE_TAT_SHIFT - STATE_TENURED_BIT)
 #define KEPT_SHIFT        (KEPT_BITS + STATE_TAT_SHIFT - STATE_TENURED_BIT)
@@ -187,6 +195,27 @@ static __always_inline __u64 state_ahead(__u64 state, __u64 now)
 static __always_inline __u64 state_next(__u64 state, __u64 ahead, __u64 increment_ns, __u64 now)
 {
 	return state_of(now + ahead + increment_ns) | ((state + 1) & (STATE_TENURED | STATE_PACKETS_MASK));
+}
+
+/* The same in fewer instructions, for who is within its limit. One subtraction in the state's own units says how late
+ * its TAT is, which is less than nothing where it runs ahead. */
+static __always_inline __s64 state_late(__u64 state, __u64 now)
+{
+	return state_of(now) - (state & STATE_TAT_MASK);
+}
+
+static __always_inline bool late_is_within(__s64 late, __u64 tolerance_ns)
+{
+	return late >= -(__s64)state_of(tolerance_ns);
+}
+
+/* A TAT that is late catches up; in any case it moves on together with the count, which lies below it in the word. */
+static __always_inline __u64 state_catch_up(__u64 state, __s64 late, __u64 increment_ns)
+{
+	__s64 ahead = late >> 63;
+
+	OPAQUE(ahead);
+	return state + (late & ~ahead) + state_of(increment_ns) + 1;
 }
 
 static __always_inline bool state_swap(__u64 *state, __u64 seen, __u64 next)
@@ -681,31 +710,24 @@ static __always_inline void metered_read(struct xdp_md *ctx, const struct policy
 }
 
 /* The common case by itself, in as few instructions as it takes: a packet of a user that has a cell, is within its
- * limit, and is asked for nothing else. Whether it was charged; else nothing has happened.
- *
- * One subtraction in the state's own units says how late TAT is. Where it is late it catches up, and in any case it
- * moves on together with the count, which lies below it in the word. */
-static __always_inline bool meter_pass(const struct policy *policy, struct place place, const struct packet *packet,
-                                       __u64 now)
+ * limit, and is asked for nothing else. Whether it was charged, by `increment_ns`; else nothing has happened. */
+static __always_inline bool meter_pass(const struct policy *policy, struct place place, __u64 increment_ns,
+                                       const struct packet *packet, __u64 now)
 {
 	__u32 index = place.set;
 	struct meter_set *set = bpf_map_lookup_elem(&meter_sets, &index);
 	if (!set)
 		return false;
 
-	__u64 cell = cell_first(place.tag);
-	if (unlikely(set->tags[cell] != place.tag)) {
-		cell = cell_find(set, place.tag);
-		if (cell >= SET_CELLS)
-			return false;
-	}
+	__u64 cell = cell_of(set, place.tag);
+	if (cell >= SET_CELLS)
+		return false;
 	BOUND_CELL(cell);
 	__u64 seen = *(volatile __u64 *)&set->states[cell];
-	__s64 late = state_of(now) - (seen & STATE_TAT_MASK), behind = late >> 63;
-	if (unlikely(late < -(__s64)state_of(policy->tolerance_ns)))
+	__s64 late = state_late(seen, now);
+	if (unlikely(!late_is_within(late, policy->tolerance_ns)))
 		return false;
-	OPAQUE(behind);
-	__u64 next = seen + (late & ~behind) + state_of(policy->increment_ns) + 1;
+	__u64 next = state_catch_up(seen, late, increment_ns);
 	if (unlikely(cell_notable(next & STATE_PACKETS_MASK)))
 		return false;
 	__u64 found = __sync_val_compare_and_swap(&set->states[cell], seen, next);
@@ -727,17 +749,19 @@ static __always_inline __u32 meter_charge(const struct policy *policy, const str
 	if (!set)
 		return OUTCOME_PASSED;
 
-	__u64 now = known->now_ns, cell = cell_find(set, known->user.tag), noted = 0;
+	__u64 now = known->now_ns, cell = cell_of(set, known->user.tag), noted = 0;
 	if (likely(cell < SET_CELLS) && !gauged) {
 		BOUND_CELL(cell);
-		__u64 seen = *(volatile __u64 *)&set->states[cell], ahead = state_ahead(seen, now);
-		__u64 next = state_next(seen, ahead, known->increment_ns, now);
-		bool over =
-			capacity && unlikely(!capacity_free(capacity, &known->capacity, now)) &&
-			capacity_over(capacity, &known->capacity,
-		                      known->rank + user_rank(seen, ahead, known->tolerance_ns, known->increment_ns),
-		                      now);
-		if (likely(ahead <= known->tolerance_ns && !over && state_swap(&set->states[cell], seen, next))) {
+		__u64 seen = *(volatile __u64 *)&set->states[cell];
+		__s64 late = state_late(seen, now);
+		__u64 next = state_catch_up(seen, late, known->increment_ns);
+		bool over = capacity && unlikely(!capacity_free(capacity, &known->capacity, now)) &&
+		            capacity_over(capacity, &known->capacity,
+		                          known->rank + user_rank(seen, state_ahead(seen, now), known->tolerance_ns,
+		                                                  known->increment_ns),
+		                          now);
+		if (likely(late_is_within(late, known->tolerance_ns) && !over &&
+		           state_swap(&set->states[cell], seen, next))) {
 			/* Not atomic: two CPUs on one user may lose some, and verdicts do not hang on it. */
 			set->bytes[cell] += known->bytes;
 			if (capacity && counted)

@@ -49,8 +49,8 @@ static __always_inline __u32 policy_number(__u32 active, const struct packet *pa
 	return service;
 }
 
-/* Whose packet it is, and whether that user may send it. Of a service that asks for nothing but a limit for its sources
- * most packets take the shorter way, where few users are active. */
+/* Whose packet it is, and whether that user may send it. Of a service that asks for nothing but a limit in packets most
+ * take the shorter way, where few users are active: of sources at once, of others when it is known who they are. */
 static __always_inline __u32 user_judge(struct xdp_md *ctx, __u32 active, __u32 number, const struct packet *packet,
                                         struct service_tallies *counted, __u64 now)
 {
@@ -59,11 +59,16 @@ static __always_inline __u32 user_judge(struct xdp_md *ctx, __u32 active, __u32 
 	bool plain = !FEATURE(FEATURES_OF_POLICIES) || likely(policy->flags & POLICY_PLAIN);
 
 	if (plain && likely(!(active & LIVE_BATCHES)) &&
-	    likely(meter_pass(policy, user_place_of_source(&state.live, policy, packet), packet, now)))
+	    likely(meter_pass(policy, user_place_of_source(&state.live, policy, packet), policy->increment_ns, packet,
+	                      now)))
 		return OUTCOME_PASSED;
 
 	struct user user;
 	user_by_kind(ctx, &state.live, slot, number, packet, &user);
+	if (FEATURE(FEATURES_OF_KINDS) && !(policy->flags & (POLICY_PLAIN | POLICY_ASKS_MORE)) && !batch_is_on() &&
+	    likely(meter_pass(policy, (struct place){user.set, user.tag}, user_cost(user.share, policy->increment_ns),
+	                      packet, now)))
+		return OUTCOME_PASSED;
 	struct metered metered;
 	metered_read(ctx, policy, number, packet, &user, now, &metered);
 	bool gauged = FEATURE(FEATURE_GAUGES) && policy->flags & POLICY_GAUGED;
