@@ -112,7 +112,7 @@ int spillway(struct xdp_md *ctx)
 	if (listed == LIST_ALLOW)
 		return verdict_count(policy->service, OUTCOME_PASSED, packet.bytes);
 
-	/* All that can be known before the meter's locked instruction is asked before it: nothing overtakes that. */
+	/* Looked up before the meter's locked instruction: nothing overtakes that. */
 	__u64 now = clock_ns();
 	struct service_tallies *counted = verdict_tallies(policy->service);
 	__u32 outcome = user_judge(ctx, active, number, &packet, counted, now);
