@@ -7,7 +7,7 @@
 #include <linux/types.h>
 #endif
 
-#define SPILLWAY_ABI 10
+#define SPILLWAY_ABI 11
 
 #define IPV4_MAPPED bpf_htonl(0x0000ffff) /* the third word of ::ffff:a.b.c.d */
 
@@ -92,6 +92,10 @@ enum malformation {
 #define FEATURE_LISTS    (1U << 6)
 #define FEATURE_RESPONSE (1U << 7) /* requests are sampled, and their replies timed */
 
+/* And what this kernel grants, and the policy leaves room for. */
+#define FEATURE_FLAT  (1U << 8) /* the meter's table is one value, whose address is known */
+#define FEATURE_SHORT (1U << 9) /* there is a short way */
+
 /* Those that a service's policy may ask for. */
 #define FEATURES_OF_KINDS    (FEATURE_PAYLOAD | FEATURE_TENANTS | FEATURE_TAGS)
 #define FEATURES_OF_POLICIES (FEATURE_GAUGES | FEATURE_CAPACITY | FEATURE_LEVELS | FEATURES_OF_KINDS)
@@ -99,6 +103,9 @@ enum malformation {
 /* What marks an instruction that asks for features: its operand, with the bits that it asks for below. */
 #define FEATURE_ASKED      0x5ea70000U
 #define FEATURE_ASKED_MASK 0xffff0000U
+
+/* The same for the size of the meter's table: an operand that becomes the number of sets less one. */
+#define SETS_MASK_ASKED 0x5ea80000U
 
 #define POLICY_OBSERVE   (1U << 0) /* decide and count, drop nothing */
 #define POLICY_GAUGED    (1U << 1) /* users have limits in bytes or connections */
@@ -130,14 +137,17 @@ enum service_class {
 /* What the packet path needs to judge one service's packet, immutable while its slot is active: a cache line for every
  * packet, and one that only services with more than a limit in packets need. */
 struct policy {
-	__u64 seed;            /* the service's part of the users' hash */
-	__u64 increment_ns;    /* what one packet moves a user's theoretical arrival time on by; 0: no limit */
-	__u64 tolerance_ns;    /* how far ahead of now that time may run: the burst */
-	__u64 user_mask[2][2]; /* [ipv6][high, low], network order: cuts a source address to its user */
-	__u32 flags;           /* POLICY_* */
-	__u16 service;         /* whose tallies count the packet */
-	__u8 kind;             /* enum user_kind */
-	__u8 class;            /* enum service_class: of users whose tenant says nothing else */
+	__u64 increment_ns; /* what one packet moves a user's theoretical arrival time on by; 0: no limit */
+	__u64 tolerance_ns; /* how far ahead of now that time may run: the burst */
+	__u64 charge;       /* the same as increments of a state: what a packet adds to it, which counts it, too; */
+	__s64 least_late;   /* and how much less than nothing its time may be late by */
+	__u64 ipv6_mask[2]; /* [high, low], network order: cuts a source address to its user */
+	__u32 ipv4_mask;
+	__u32 flags;   /* POLICY_* */
+	__u16 service; /* whose tallies count the packet */
+	__u8 kind;     /* enum user_kind */
+	__u8 class;    /* enum service_class: of users whose tenant says nothing else */
+	__u32 reserved;
 
 	__u64 byte_increment; /* nanoseconds << BYTE_SHIFT that one byte moves a user's time of bytes on by */
 	__u64 byte_tolerance_ns;
@@ -283,7 +293,6 @@ struct live {
 	__u32 active;               /* LIVE_* */
 	__u32 abi;                  /* SPILLWAY_ABI of the state; 0 until it is ready */
 	__u64 hash_keys[HASH_KEYS]; /* odd, random for the life of the table */
-	__u64 sets_mask;            /* sets in the table, less one */
 	__u64 clock_ns;             /* the packet path's time, written by the program `clock` when user space asks */
 	__u32 features;             /* FEATURE_* that the active policy uses */
 	__u32 relax_after;          /* a level or a capacity older than that (>> SECOND_SHIFT) no longer counts */
@@ -337,12 +346,13 @@ struct state {
 #define SET_CELLS 4
 
 /* A set is one cache line, and a cell a column of it. `states` holds the 44-bit theoretical arrival time (TAT) in
- * nanoseconds above a bit for tenure and 19 bits of packets passed, so that one compare-and-swap charges and counts;
- * `tags` whose cell it is, 0 for nobody's; `bytes` counts modulo 2^32. */
+ * nanoseconds above a bit for tenure and 19 bits of packets passed, so that one compare-and-swap charges and counts. */
 struct meter_set {
 	__u64 states[SET_CELLS];
-	__u32 tags[SET_CELLS];
-	__u32 bytes[SET_CELLS];
+	struct {
+		__u32 tag;   /* whose cell it is; 0: nobody's */
+		__u32 bytes; /* modulo 2^32 */
+	} cells[SET_CELLS];
 };
 
 #define STATE_TAT_SHIFT    20

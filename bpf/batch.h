@@ -98,7 +98,7 @@ __noinline int batch_watch(const struct metered *metered)
 	if (!metered)
 		return 0;
 	__u32 index = metered->user.set;
-	struct meter_set *set = bpf_map_lookup_elem(&meter_sets, &index);
+	struct meter_set *set = meter_set_at(index);
 	if (!set)
 		return 0;
 	__u64 cell = cell_find(set, metered->user.tag);
@@ -148,7 +148,7 @@ __noinline int charge_settle(const struct metered *metered, __u64 now)
 	if (!metered || now - metered->now_ns > HORIZON_NS)
 		return 0;
 	__u32 index = metered->user.set;
-	struct meter_set *set = bpf_map_lookup_elem(&meter_sets, &index);
+	struct meter_set *set = meter_set_at(index);
 	if (!set)
 		return 0;
 
@@ -168,7 +168,7 @@ __noinline int charge_settle(const struct metered *metered, __u64 now)
 	}
 	BOUND_CELL(cell);
 	__u64 state = state_move_on(&set->states[cell], metered);
-	set->bytes[cell] += metered->bytes;
+	set->cells[cell].bytes += metered->bytes;
 	watch_if_near(metered, state_ahead(state, metered->now_ns));
 	if (unlikely(cell_notable(state & STATE_PACKETS_MASK)))
 		cell_note(set, cell, metered, state & STATE_PACKETS_MASK);
@@ -185,7 +185,7 @@ __noinline int batch_settle(struct batch *batch, __u64 now)
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < BATCH_CHARGES && i < batch->count; i++) {
 		__u32 index = batch->charges[i].user.set;
-		const struct meter_set *set = bpf_map_lookup_elem(&meter_sets, &index);
+		const struct meter_set *set = meter_set_at(index);
 		if (set)
 			touched += *(const volatile __u64 *)&set->states[0];
 	}

@@ -153,7 +153,7 @@ static __always_inline void drop_count(const struct sk_buff *skb, const struct s
 	if (!is_ours(skb, socket))
 		return;
 	if (read_packet(skb, &packet))
-		service = service_find(&state.classifiers[LIVE_CLASSIFIER_SLOT(active)], &packet);
+		service = service_find(LIVE_CLASSIFIER_SLOT(active), &packet);
 	struct service_drops *drops = bpf_map_lookup_elem(&host_drops, &service);
 	if (drops && reason < DROP_REASONS)
 		__sync_fetch_and_add(&drops->packets[reason], 1);

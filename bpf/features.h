@@ -13,3 +13,10 @@
 		asm volatile("%0 = %1" : "=r"(on) : "i"(FEATURE_ASKED | (bits))); \
 		on;                                                               \
 	})
+
+/* Cuts a number to an index of the meter's table, in the same way: the verifier knows what is left of it. */
+static __always_inline __u64 set_index(__u64 number)
+{
+	asm volatile("%0 &= %1" : "+r"(number) : "i"(SETS_MASK_ASKED));
+	return number;
+}

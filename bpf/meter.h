@@ -54,6 +54,18 @@ struct {
 	__type(value, struct set_gauges);
 } meter_gauges SEC(".maps");
 
+/* The set of a user. Where the table is one value that is its address and an index; else, before kernel 5.19, an entry
+ * is looked up. */
+static __always_inline struct meter_set *meter_set_at(__u32 index)
+{
+	struct meter_set *table = (struct meter_set *)&meter_sets;
+
+	if (!FEATURE(FEATURE_FLAT))
+		return bpf_map_lookup_elem(&meter_sets, &index);
+	OPAQUE(table);
+	return table + set_index(index);
+}
+
 #define METER_TRIES      16           /* compare-and-swap; two CPUs used up 8 once in a million times */
 #define METER_CLAIMS     3            /* searches for a cell, when others take what was found */
 #define HORIZON_NS       (1ULL << 41) /* TATs lie at most so far ahead: 36 minutes; what seems further is long past */
@@ -116,10 +128,10 @@ static __always_inline __u64 cell_first(__u32 tag)
  * the one that the tag says, where meter_pass() looks, else the one of the lower number: the other falls idle. */
 static __always_inline __u64 cell_find(const struct meter_set *set, __u32 tag)
 {
-	__u64 m0 = tag_matches(set->tags[0], tag);
-	__u64 m1 = tag_matches(set->tags[1], tag);
-	__u64 m2 = tag_matches(set->tags[2], tag);
-	__u64 m3 = tag_matches(set->tags[3], tag);
+	__u64 m0 = tag_matches(set->cells[0].tag, tag);
+	__u64 m1 = tag_matches(set->cells[1].tag, tag);
+	__u64 m2 = tag_matches(set->cells[2].tag, tag);
+	__u64 m3 = tag_matches(set->cells[3].tag, tag);
 
 	__u64 matches = m0 | m1 << 1 | m2 << 2 | m3 << 3, first = cell_first(tag);
 	__u64 lowest = FIRST_MATCH >> 4 * matches & 7;
@@ -133,7 +145,7 @@ static __always_inline __u64 cell_of(const struct meter_set *set, __u32 tag)
 {
 	__u64 first = cell_first(tag);
 
-	return likely(set->tags[first] == tag) ? first : cell_find(set, tag);
+	return likely(set->cells[first].tag == tag) ? first : cell_find(set, tag);
 }
 
 #define STATE_TENURED_BIT 19
@@ -204,18 +216,24 @@ static __always_inline __s64 state_late(__u64 state, __u64 now)
 	return state_of(now) - (state & STATE_TAT_MASK);
 }
 
-static __always_inline bool late_is_within(__s64 late, __u64 tolerance_ns)
+static __always_inline __s64 least_late(__u64 tolerance_ns)
 {
-	return late >= -(__s64)state_of(tolerance_ns);
+	return -(__s64)state_of(tolerance_ns);
+}
+
+/* What a packet adds to a state whose TAT is not late: its increment, and one to the count below. */
+static __always_inline __u64 state_charged(__u64 increment_ns)
+{
+	return state_of(increment_ns) + 1;
 }
 
 /* A TAT that is late catches up; in any case it moves on together with the count, which lies below it in the word. */
-static __always_inline __u64 state_catch_up(__u64 state, __s64 late, __u64 increment_ns)
+static __always_inline __u64 state_catch_up(__u64 state, __s64 late, __u64 charge)
 {
 	__s64 ahead = late >> 63;
 
 	OPAQUE(ahead);
-	return state + (late & ~ahead) + state_of(increment_ns) + 1;
+	return state + (late & ~ahead) + charge;
 }
 
 static __always_inline bool state_swap(__u64 *state, __u64 seen, __u64 next)
@@ -229,12 +247,12 @@ static __always_inline bool state_swap(__u64 *state, __u64 seen, __u64 next)
 static __always_inline bool cell_claim(struct meter_set *set, __u64 cell, __u32 tag, __u64 tat_ns, __u64 packets,
                                        __u32 bytes)
 {
-	__u32 before = set->tags[cell];
+	__u32 before = set->cells[cell].tag;
 
-	if (__sync_val_compare_and_swap(&set->tags[cell], before, tag) != before)
+	if (__sync_val_compare_and_swap(&set->cells[cell].tag, before, tag) != before)
 		return false;
 	*(volatile __u64 *)&set->states[cell] = state_of(tat_ns) | packets;
-	set->bytes[cell] = bytes;
+	set->cells[cell].bytes = bytes;
 	return true;
 }
 
@@ -244,7 +262,7 @@ static __always_inline __u64 cell_vacant(const struct meter_set *set, const stru
 {
 	__u64 first = cell_first(tag);
 
-	return set->tags[first] ? cell_victim(set, gauges, now) : first;
+	return set->cells[first].tag ? cell_victim(set, gauges, now) : first;
 }
 
 /* Whether nobody has used a cell for so long that a newcomer may have it though another may be idle for longer. */
@@ -259,7 +277,7 @@ static __always_inline bool set_is_crowded(const struct meter_set *set, __u64 no
 {
 #pragma clang loop unroll(disable)
 	for (__u32 cell = 0; cell < SET_CELLS; cell++)
-		if (!set->tags[cell] ||
+		if (!set->cells[cell].tag ||
 		    state_of(now + HORIZON_NS) - set->states[cell] >= state_of(HORIZON_NS + CROWDED_NS))
 			return false;
 	return true;
@@ -267,7 +285,7 @@ static __always_inline bool set_is_crowded(const struct meter_set *set, __u64 no
 
 static __always_inline bool set_has_room(const struct meter_set *set)
 {
-	return !set->tags[0] | !set->tags[1] | !set->tags[2] | !set->tags[3];
+	return !set->cells[0].tag | !set->cells[1].tag | !set->cells[2].tag | !set->cells[3].tag;
 }
 
 /* Seats a newcomer about whom nothing else is to be asked, which in a flood of forged sources is every packet: where
@@ -394,7 +412,7 @@ __noinline int cell_note(struct meter_set *set, __u64 cell, const struct metered
 		return 0;
 	__sync_fetch_and_sub(&set->states[cell], CARRIED);
 	__sync_fetch_and_add(&user->carried_packets, CARRIED);
-	__u32 bytes = __sync_lock_test_and_set(&set->bytes[cell], 0);
+	__u32 bytes = __sync_lock_test_and_set(&set->cells[cell].bytes, 0);
 	__sync_fetch_and_add(&user->carried_bytes, bytes);
 	return 0;
 }
@@ -403,9 +421,11 @@ __noinline int cell_note(struct meter_set *set, __u64 cell, const struct metered
  * SETTLED_PACKETS and past each TENURE_PACKETS, or past the carry. */
 static __always_inline bool cell_notable(__u64 packets)
 {
-	__u64 mask = FEATURE(FEATURE_CAPACITY) ? TENURE_PACKETS - 1 : (CARRY_AT - 1) & ~SETTLED_PACKETS;
-
-	return (packets & mask) == 2;
+	if (FEATURE(FEATURE_CAPACITY)) {
+		OPAQUE(packets); /* else both ways become one, with a register for the mask */
+		return (packets & (TENURE_PACKETS - 1)) == 2;
+	}
+	return (packets & (CARRY_AT - 1) & ~SETTLED_PACKETS) == 2;
 }
 
 /* Counts a packet that was over. A user that is spilled before its second packet passes is introduced here: its cell
@@ -560,7 +580,7 @@ static __always_inline int cell_judge(struct meter_set *set, __u64 cell, const s
 	int gauged = gauges ? gauges_charge(gauges, cell, policy, metered) : OUTCOME_PASSED;
 	if (gauged != OUTCOME_PASSED)
 		return gauged;
-	int judged = state_charge(&set->states[cell], &set->tags[cell], metered->user.tag, metered, &next);
+	int judged = state_charge(&set->states[cell], &set->cells[cell].tag, metered->user.tag, metered, &next);
 	if (judged != OUTCOME_PASSED) {
 		if (gauges)
 			gauges_refund(gauges, cell, policy, metered);
@@ -568,7 +588,7 @@ static __always_inline int cell_judge(struct meter_set *set, __u64 cell, const s
 	}
 	if (capacity)
 		capacity_charge(capacity, &metered->capacity, metered->capacity.cost_ns, metered->now_ns);
-	set->bytes[cell] += metered->bytes;
+	set->cells[cell].bytes += metered->bytes;
 	if (cell_notable(next & STATE_PACKETS_MASK))
 		cell_note(set, cell, metered, next & STATE_PACKETS_MASK);
 	return OUTCOME_PASSED;
@@ -709,33 +729,30 @@ static __always_inline void metered_read(struct xdp_md *ctx, const struct policy
 		*(volatile __u64 *)&capacity->connects += 1;
 }
 
-/* The common case by itself, in as few instructions as it takes: a packet of a user that has a cell, is within its
- * limit, and is asked for nothing else. Whether it was charged, by `increment_ns`; else nothing has happened. */
-static __always_inline bool meter_pass(const struct policy *policy, struct place place, __u64 increment_ns,
-                                       const struct packet *packet, __u64 now)
+/* The common case by itself, in as few instructions as it takes: a packet of a user that is in its first cell, within
+ * its limit, and not to be written down. `charge` and `least_late` as in `struct policy`. Whether it was charged; else
+ * nothing has happened. */
+static __always_inline bool meter_pass(struct meter_set *set, __u32 tag, __u64 charge, __s64 least_late, __u32 bytes,
+                                       __u64 now)
 {
-	__u32 index = place.set;
-	struct meter_set *set = bpf_map_lookup_elem(&meter_sets, &index);
-	if (!set)
-		return false;
+	__u64 *state = &set->states[cell_first(tag)];
+	__typeof__(set->cells[0]) *cell = (void *)(state + SET_CELLS);
 
-	__u64 cell = cell_of(set, place.tag);
-	if (cell >= SET_CELLS)
+	if (unlikely(cell->tag != tag))
 		return false;
-	BOUND_CELL(cell);
-	__u64 seen = *(volatile __u64 *)&set->states[cell];
+	__u64 seen = *(volatile __u64 *)state;
 	__s64 late = state_late(seen, now);
-	if (unlikely(!late_is_within(late, policy->tolerance_ns)))
+	if (unlikely(late < least_late))
 		return false;
-	__u64 next = state_catch_up(seen, late, increment_ns);
+	__u64 next = state_catch_up(seen, late, charge);
 	if (unlikely(cell_notable(next & STATE_PACKETS_MASK)))
 		return false;
-	__u64 found = __sync_val_compare_and_swap(&set->states[cell], seen, next);
+	__u64 found = __sync_val_compare_and_swap(state, seen, next);
 	OPAQUE(found); /* else its comparison becomes a number, which is compared again */
 	if (unlikely(found != seen))
 		return false;
 	/* Not atomic: two CPUs on one user may lose some, and verdicts do not hang on it. */
-	set->bytes[cell] += packet->bytes;
+	cell->bytes += bytes;
 	return true;
 }
 
@@ -745,7 +762,7 @@ static __always_inline __u32 meter_charge(const struct policy *policy, const str
                                           struct capacity_state *capacity, struct service_tallies *counted, bool gauged)
 {
 	__u32 index = known->user.set;
-	struct meter_set *set = bpf_map_lookup_elem(&meter_sets, &index);
+	struct meter_set *set = meter_set_at(index);
 	if (!set)
 		return OUTCOME_PASSED;
 
@@ -754,16 +771,16 @@ static __always_inline __u32 meter_charge(const struct policy *policy, const str
 		BOUND_CELL(cell);
 		__u64 seen = *(volatile __u64 *)&set->states[cell];
 		__s64 late = state_late(seen, now);
-		__u64 next = state_catch_up(seen, late, known->increment_ns);
+		__u64 next = state_catch_up(seen, late, state_charged(known->increment_ns));
 		bool over = capacity && unlikely(!capacity_free(capacity, &known->capacity, now)) &&
 		            capacity_over(capacity, &known->capacity,
 		                          known->rank + user_rank(seen, state_ahead(seen, now), known->tolerance_ns,
 		                                                  known->increment_ns),
 		                          now);
-		if (likely(late_is_within(late, known->tolerance_ns) && !over &&
+		if (likely(late >= least_late(known->tolerance_ns) && !over &&
 		           state_swap(&set->states[cell], seen, next))) {
 			/* Not atomic: two CPUs on one user may lose some, and verdicts do not hang on it. */
-			set->bytes[cell] += known->bytes;
+			set->cells[cell].bytes += known->bytes;
 			if (capacity && counted)
 				capacity_owe(capacity, &known->capacity, &counted->owed_ns, now);
 			noted = next & STATE_PACKETS_MASK;

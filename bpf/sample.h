@@ -27,7 +27,7 @@ struct request {
 	__u64 passed; /* of the service on this CPU, this request included: packets, or bytes */
 };
 
-/* Whether a sample is due: one branch for both reasons. */
+/* Whether a sample is due: one branch for both reasons. To be asked before the packet is counted. */
 static __always_inline bool sample_is_due(const struct service_tallies *counted, __u64 now_ns)
 {
 	__s64 remains = (counted->sampler.past_packets - counted->outcomes[OUTCOME_PASSED].packets) |
@@ -160,20 +160,16 @@ static __always_inline void sample_put(const struct request *request, struct ser
 		sample_count(&of_before->unanswered);
 }
 
-/* A function of its own for the verifier's sake, and the packet path's registers. */
-__noinline int sample_take(const struct request *request, struct service_tallies *counted, __u64 gap_ns)
+static __always_inline void sample_take(const struct request *request, struct service_tallies *counted, __u64 gap_ns)
 {
-	if (!request || !counted)
-		return 0;
 	__u32 service = request->service;
 	struct service_responses *counts = bpf_map_lookup_elem(&responses, &service);
 	__u64 now_ns = bpf_ktime_get_ns();
 	if (!counts)
-		return 0;
+		return;
 
 	sampler_wind(&counted->sampler, counted->outcomes[OUTCOME_PASSED].packets, gap_ns, now_ns);
 	sample_put(request, counts, &counted->sampler, now_ns);
-	return 0;
 }
 
 /* Where a CPU sees no requests, as one that is sent nothing but acknowledgements does, what passes there is left to a
@@ -189,18 +185,24 @@ static __always_inline void sample_leave(__u32 service, __u64 passed, struct sam
 	sampler->stood_for = passed;
 }
 
-/* Samples a packet that has passed and been counted, where it asks for a reply. */
-static __always_inline void sample_passed(struct xdp_md *ctx, const struct packet *packet, const struct policy *policy,
-                                          struct service_tallies *counted)
+/* Samples a packet of service `number` that has passed and been counted, where it asks for a reply. By what is active
+ * by now, which need not be what judged the packet; and from the frame, since nothing of the packet is kept at hand for
+ * what is so rare. A function of its own for the verifier's sake, and the packet path's registers. */
+__noinline int sample_passed(struct xdp_md *ctx, struct service_tallies *counted, __u32 number)
 {
-	/* Of what is active by now: it need not be what judged the packet, which is not to be kept at hand for this. */
-	__u32 slot = LIVE_POLICY_SLOT(*(const volatile __u32 *)&state.live.active);
+	const struct policy_slot *slot = &state.policies[LIVE_POLICY_SLOT(*(const volatile __u32 *)&state.live.active)];
+	struct packet packet;
+
+	if (!counted || number >= POLICIES || packet_parse(ctx, &packet) != PACKET_PLACED)
+		return 0;
+	const struct policy *policy = &slot->policies[number];
 	const struct tally *tally = &counted->outcomes[OUTCOME_PASSED];
 	__u64 passed = policy->flags & POLICY_BYTES ? tally->bytes : tally->packets;
 	struct request request = {.service = policy->service, .passed = passed};
 
-	if (request_read(ctx, packet, &request))
-		sample_take(&request, counted, state.policies[slot].sample_gap_ns);
+	if (request_read(ctx, &packet, &request))
+		sample_take(&request, counted, slot->sample_gap_ns);
 	else if (tally->packets % APART_PACKETS == 0)
 		sample_leave(policy->service, passed, &counted->sampler);
+	return 0;
 }

@@ -21,6 +21,7 @@
 #include "packet.h"
 #include "sample.h"
 #include "service.h"
+#include "short.h"
 #include "state.h"
 #include "user.h"
 #include "verdict.h"
@@ -43,7 +44,7 @@ static __always_inline __u32 policy_number(__u32 active, const struct packet *pa
 		return known < SERVICES_MAX ? known : POLICY_STRAY(packet->table);
 	}
 
-	__u32 service = service_find(&state.classifiers[LIVE_CLASSIFIER_SLOT(active)], packet);
+	__u32 service = service_find(LIVE_CLASSIFIER_SLOT(active), packet);
 	if (packet->fragment == FRAGMENT_FIRST)
 		fragment_remember(&state.live, packet, service);
 	return service;
@@ -56,19 +57,15 @@ static __always_inline __u32 user_judge(struct xdp_md *ctx, __u32 active, __u32 
 {
 	const struct policy_slot *slot = &state.policies[LIVE_POLICY_SLOT(active)];
 	const struct policy *policy = &slot->policies[number];
-	bool plain = !FEATURE(FEATURES_OF_POLICIES) || likely(policy->flags & POLICY_PLAIN);
-
-	if (plain && likely(!(active & LIVE_BATCHES)) &&
-	    likely(meter_pass(policy, user_place_of_source(&state.live, policy, packet), policy->increment_ns, packet,
-	                      now)))
-		return OUTCOME_PASSED;
 
 	struct user user;
 	user_by_kind(ctx, &state.live, slot, number, packet, &user);
-	if (FEATURE(FEATURES_OF_KINDS) && !(policy->flags & (POLICY_PLAIN | POLICY_ASKS_MORE)) && !batch_is_on() &&
-	    likely(meter_pass(policy, (struct place){user.set, user.tag}, user_cost(user.share, policy->increment_ns),
-	                      packet, now)))
-		return OUTCOME_PASSED;
+	if (!(policy->flags & POLICY_ASKS_MORE) && !batch_is_on()) {
+		struct meter_set *set = meter_set_at(user.set);
+		__u64 charge = state_charged(user_cost(user.share, policy->increment_ns));
+		if (set && likely(meter_pass(set, user.tag, charge, policy->least_late, packet->bytes, now)))
+			return OUTCOME_PASSED;
+	}
 	struct metered metered;
 	metered_read(ctx, policy, number, packet, &user, now, &metered);
 	bool gauged = FEATURE(FEATURE_GAUGES) && policy->flags & POLICY_GAUGED;
@@ -86,6 +83,9 @@ SEC("xdp")
 int spillway(struct xdp_md *ctx)
 {
 	struct packet packet;
+
+	if (FEATURE(FEATURE_SHORT) && short_way(ctx))
+		return (int)action_passed;
 
 	enum packet_kind kind = packet_parse(ctx, &packet);
 
@@ -120,7 +120,7 @@ int spillway(struct xdp_md *ctx)
 		bool due = FEATURE(FEATURE_RESPONSE) && counted && sample_is_due(counted, now);
 		verdict_tally(counted, OUTCOME_PASSED, packet.bytes);
 		if (unlikely(due) && policy->flags & POLICY_RESPONSE)
-			sample_passed(ctx, &packet, policy, counted);
+			sample_passed(ctx, counted, number);
 		return (int)action_passed;
 	}
 	outcome = outcome_under(outcome, policy->flags);

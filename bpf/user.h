@@ -22,46 +22,55 @@ struct user {
 /* Keeps users of several kinds in one service apart, and A.b.c.d from a forged ::ffff:a.b.c.d. */
 #define KIND_SEED 0x9e3779b97f4a7c15ULL
 
-/* One product of NH: the halves of a word, each moved by its half of the key. */
-static __always_inline __u64 nh_pair(__u64 word, __u64 key)
+/* One product of NH (Black, Halevi, Krawczyk, Krovetz and Rogaway: UMAC, 1999): the halves of a word, each moved by its
+ * half of the key. Two users meet in 64 bits with a chance of 2^-32, whatever their addresses, as long as nobody knows
+ * the keys. Of an IPv4 source the upper word is zero and left out: that is user_hash(), and user_hash_more() what
+ * another's adds. */
+static __always_inline __u64 nh_pair(__u32 low, __u32 high, const __u64 *key)
 {
-	__u64 low = (__u32)word + (__u32)key, high = (word >> 32) + (key >> 32);
+	const __u32 *halves = (const __u32 *)key;
 
-	return (__u64)(__u32)low * (__u32)high;
+	low += halves[0];
+	high += halves[1];
+	return (__u64)low * high;
 }
 
-/* NH over the key's four words (Black, Halevi, Krawczyk, Krovetz and Rogaway: UMAC, 1999): two users meet in 64 bits
- * with a chance of 2^-32, whatever their addresses, as long as nobody knows the keys. The service's part comes with its
- * policy. Of an IPv4 source the upper words are zero and left out: that is this, and the other what the rest adds. */
-static __always_inline __u64 user_hash(const struct live *live, const struct policy *policy, __u64 low)
+static __always_inline __u64 user_hash(const struct live *live, __u32 low, __u32 high)
 {
-	return policy->seed + nh_pair(low, live->hash_keys[0]);
+	return nh_pair(low, high, &live->hash_keys[0]);
 }
 
-static __always_inline __u64 user_hash_more(const struct live *live, __u64 high, __u32 kind)
+static __always_inline __u64 user_hash_more(const struct live *live, __u64 word, __u32 kind)
 {
-	return nh_pair(high, live->hash_keys[1]) + (kind + 1) * KIND_SEED;
+	return nh_pair(word, word >> 32, &live->hash_keys[1]) + (kind + 1) * KIND_SEED;
+}
+
+/* A user's own, of any kind. */
+static __always_inline __u64 user_hash_whole(const struct live *live, const __u64 key[2], __u32 kind)
+{
+	return user_hash(live, key[1], key[1] >> 32) + user_hash_more(live, key[0], kind);
 }
 
 /* Where a user is: one round of multiplication spreads its hash, so that nobody can aim at a set. */
 struct place {
-	__u32 set;
+	__u64 set;
 	__u32 tag;
 };
 
-static __always_inline struct place user_place(const struct live *live, __u64 hash)
+/* A user of two services is two: under other tags, in other sets. The service is known last, when the packet's port has
+ * been looked up, so it comes last: nothing waits for it before that. */
+static __always_inline struct place user_place(const struct live *live, __u64 hash, __u32 number)
 {
 	hash = (hash ^ (hash >> 32)) * live->hash_keys[4];
-	return (struct place){.set = hash >> 40 & live->sets_mask, .tag = (__u32)(hash >> 8) | 1};
+	return (struct place){.set = set_index(hash >> 40 ^ number), .tag = ((__u32)(hash >> 8) ^ number << 1) | 1};
 }
 
-static __always_inline void user_locate(const struct live *live, const struct policy *policy, struct user *user)
+static __always_inline void user_locate(const struct live *live, __u32 number, struct user *user)
 {
-	__u64 hash = user_hash(live, policy, user->key[1]);
-
-	if (user->kind != USER_SOURCE || user->ipv6)
-		hash += user_hash_more(live, user->key[0], user->kind);
-	struct place place = user_place(live, hash);
+	bool ipv4 = user->kind == USER_SOURCE && !user->ipv6;
+	__u64 hash =
+		ipv4 ? user_hash(live, user->key[1], user->key[1] >> 32) : user_hash_whole(live, user->key, user->kind);
+	struct place place = user_place(live, hash, number);
 	user->set = place.set;
 	user->tag = place.tag;
 }
@@ -135,23 +144,39 @@ static __always_inline __u64 user_cost(__u32 share, __u64 nanoseconds)
 static __always_inline void user_from_source(const struct policy *policy, const struct packet *packet,
                                              struct user *user)
 {
-	const __u64 *mask = policy->user_mask[packet->ipv6 & 1];
+	__u64 ipv4_mask = (__u64)policy->ipv4_mask << 32 | 0xffffffff;
 
-	*user = (struct user){.key = {packet->source[0] & mask[0], packet->source[1] & mask[1]},
+	*user = (struct user){.key = {packet->source[0] & policy->ipv6_mask[0],
+	                              packet->source[1] & (packet->ipv6 ? policy->ipv6_mask[1] : ipv4_mask)},
 	                      .kind = USER_SOURCE,
 	                      .share = SHARE_ONE,
 	                      .class = policy->class,
 	                      .ipv6 = packet->ipv6};
 }
 
-/* Where the packet's user is, by its source. */
-static __always_inline struct place user_place_of_source(const struct live *live, const struct policy *policy,
-                                                         const struct packet *packet)
+/* Cuts a part of an address to its prefix. Nearly always that is the whole part: a branch, which is foreseen, where a
+ * mask would be waited for. */
+static __always_inline __u64 address_cut(__u64 part, __u64 mask, __u64 whole)
 {
-	if (!packet->ipv6)
-		return user_place(live, user_hash(live, policy, packet->source[1] & policy->user_mask[0][1]));
-	return user_place(live, user_hash(live, policy, packet->source[1] & policy->user_mask[1][1]) +
-	                                user_hash_more(live, packet->source[0] & policy->user_mask[1][0], USER_SOURCE));
+	if (unlikely(mask != whole)) {
+		part &= mask;
+		OPAQUE(part); /* else it is a mask all the same */
+	}
+	return part;
+}
+
+/* Where the packet's user is, by its source: what user_locate() says of user_from_source(). */
+static __always_inline struct place user_place_of_source(const struct live *live, const struct policy *policy,
+                                                         __u32 number, const struct packet *packet)
+{
+	if (!packet->ipv6) {
+		__u32 address = packet->source[1] >> 32;
+		return user_place(
+			live, user_hash(live, packet->source[1], address_cut(address, policy->ipv4_mask, ~0U)), number);
+	}
+	__u64 high = address_cut(packet->source[0], policy->ipv6_mask[0], ~0ULL),
+	      low = packet->source[1] & policy->ipv6_mask[1];
+	return user_place(live, user_hash(live, low, low >> 32) + user_hash_more(live, high, USER_SOURCE), number);
 }
 
 /* Says whose the packet is: by the service's kind of user, else by its source. */
@@ -167,5 +192,5 @@ static __always_inline void user_by_kind(struct xdp_md *ctx, const struct live *
 		user_from_tag(ctx, packet, user);
 	if (FEATURE(FEATURE_TENANTS) && policy->kind == USER_TENANT)
 		user_from_tenant(slot, packet, user);
-	user_locate(live, policy, user);
+	user_locate(live, number, user);
 }

@@ -101,7 +101,7 @@ static void assert_counted(__u64 packets)
 		for (int cell = 0; cell < SET_CELLS; cell++) {
 			const struct user_detail *detail = &table.details[set].users[cell];
 			counted += table.sets[set].states[cell] & STATE_PACKETS_MASK;
-			counted += detail->tag == table.sets[set].tags[cell] ? detail->carried_packets : 0;
+			counted += detail->tag == table.sets[set].cells[cell].tag ? detail->carried_packets : 0;
 		}
 	}
 	assert_in_range(counted, packets - overflowed, packets);

@@ -90,7 +90,7 @@ static struct seat seat_find(const char *service, enum kind kind, unsigned user)
 	for (size_t set = 0; set < dp->sets; set++) {
 		for (int cell = 0; cell < SET_CELLS; cell++) {
 			struct user_detail *detail = &dp->details[set].users[cell];
-			if (dp->table[set].tags[cell] && detail->service == service_number(service) &&
+			if (dp->table[set].cells[cell].tag && detail->service == service_number(service) &&
 			    memcmp((const char *)detail->key + 12, address, sizeof(address)) == 0)
 				return (struct seat){.set = &dp->table[set], .detail = detail, .cell = cell};
 		}
@@ -827,16 +827,16 @@ static void test_tenure_outlasts_silence(void **state)
 	shot_load(&shot, "4 udp:53", 1);
 	tenure_grant("dns", &shot, 0);
 	struct seat seat = seat_find("dns", TENURED, 0);
-	__u32 tag = seat.set->tags[seat.cell];
+	__u32 tag = seat.set->cells[seat.cell].tag;
 	*seat_state(&seat) -= 5 * minute;
 	flood_every_set(53);
-	assert_int_equal(seat.set->tags[seat.cell], tag);
+	assert_int_equal(seat.set->cells[seat.cell].tag, tag);
 	shot_send(&shot, TENURED, 0, 1);
 	assert_true(*seat_state(&seat) & STATE_TENURED);
 	/* Not for ever. */
 	*seat_state(&seat) -= 10 * minute;
 	flood_every_set(53);
-	assert_int_not_equal(seat.set->tags[seat.cell], tag);
+	assert_int_not_equal(seat.set->cells[seat.cell].tag, tag);
 }
 
 /* F22 -------------------------------------------------------------------------------------------------------------- */

@@ -241,7 +241,7 @@ static void test_nobody_passes_uncharged(void **state)
 	assert_int_equal(datapath_clock(world.datapath, &began_ns, &err), 0);
 	for (int crowd = 0; crowd < CROWDS; crowd++) {
 		struct hammer hammers[HAMMERS_MAX];
-		__u32 tag = table.sets[0].tags[0];
+		__u32 tag = table.sets[0].cells[0].tag;
 		for (int user = 0; user < CROWD; user++) {
 			char words[64];
 			snprintf(words, sizeof(words), "4:src=10.1.%d.%d udp:53", crowd, user);
@@ -260,7 +260,7 @@ static void test_nobody_passes_uncharged(void **state)
 			sent.packets += hammers[i].packets;
 			sent.bytes += hammers[i].bytes;
 		}
-		changed += table.sets[0].tags[0] != tag;
+		changed += table.sets[0].cells[0].tag != tag;
 		passed = world_tallies(&world, "dns").outcomes[OUTCOME_PASSED].packets;
 		assert_true(passed > passed_before);
 		passed_before = passed;

@@ -173,7 +173,7 @@ static void test_capacity_bounds_all_users_together(void **state)
 	size_t seated = 0;
 	for (size_t set = 0; set < world.datapath->sets; set++)
 		for (int cell = 0; cell < SET_CELLS; cell++)
-			seated += world.datapath->table[set].tags[cell] != 0;
+			seated += world.datapath->table[set].cells[cell].tag != 0;
 	/* Two that pass within a jiffy may share one: neither owes any. */
 	assert_in_range(seated, 1, outcome("dns", OUTCOME_PASSED) + jiffies);
 }
@@ -205,7 +205,7 @@ static bool tenured(void)
 {
 	for (size_t set = 0; set < world.datapath->sets; set++)
 		for (int cell = 0; cell < SET_CELLS; cell++)
-			if (world.datapath->table[set].tags[cell])
+			if (world.datapath->table[set].cells[cell].tag)
 				return world.datapath->table[set].states[cell] & STATE_TENURED;
 	return false;
 }
@@ -280,7 +280,7 @@ static void test_the_tenured_go_before_newcomers(void **state)
 	run("4 udp:53", 1);
 	for (size_t set = 0; set < world.datapath->sets; set++)
 		for (int cell = 0; cell < SET_CELLS; cell++)
-			if (world.datapath->table[set].tags[cell])
+			if (world.datapath->table[set].cells[cell].tag)
 				world.datapath->table[set].states[cell] |= STATE_TENURED;
 	for (int user = 0; user < 200; user++) {
 		char words[80];

@@ -83,7 +83,7 @@ static struct subject subject_saturate(const char *service, const struct shot *s
 		;
 	for (size_t set = 0; set < table.count; set++)
 		for (int cell = 0; cell < SET_CELLS; cell++)
-			if (table.sets[set].tags[cell] && table.details[set].users[cell].service == number) {
+			if (table.sets[set].cells[cell].tag && table.details[set].users[cell].service == number) {
 				subject.set = &table.sets[set];
 				subject.cell = cell;
 			}

@@ -261,7 +261,7 @@ static void test_full_table_evicts_nobody(void **state)
 	size_t cells = table.count * SET_CELLS, seated = 0;
 	for (size_t set = 0; set < table.count; set++)
 		for (int cell = 0; cell < SET_CELLS; cell++)
-			seated += table.sets[set].tags[cell] != 0;
+			seated += table.sets[set].cells[cell].tag != 0;
 	assert_int_equal(seated + overflowed, USERS);
 	assert_true(seated > cells * 9 / 10);
 	__u64 passed = outcome("rare", OUTCOME_PASSED).packets;
@@ -284,7 +284,7 @@ static void test_who_stays_in_a_crowded_set_is_written_down(void **state)
 
 	world_reset(&world);
 	run("4 udp:54", 1, &verdict);
-	while (!dp->table[number / SET_CELLS].tags[number % SET_CELLS])
+	while (!dp->table[number / SET_CELLS].cells[number % SET_CELLS].tag)
 		number++;
 	struct meter_set *set = &dp->table[number / SET_CELLS];
 	cell = (int)(number % SET_CELLS);
@@ -293,14 +293,14 @@ static void test_who_stays_in_a_crowded_set_is_written_down(void **state)
 	for (int other = 0; other < SET_CELLS; other++) {
 		if (other == cell)
 			continue;
-		set->tags[other] = set->tags[cell] ^ 2U << other;
+		set->cells[other].tag = set->cells[cell].tag ^ 2U << other;
 		set->states[other] = now_ns << STATE_TAT_SHIFT | 1;
 	}
 	run("4 udp:54", 16, &verdict);
 	assert_int_equal(set->states[cell] & STATE_PACKETS_MASK, 17);
-	assert_int_not_equal(detail->tag, set->tags[cell]);
+	assert_int_not_equal(detail->tag, set->cells[cell].tag);
 	run("4 udp:54", 1, &verdict);
-	assert_int_equal(detail->tag, set->tags[cell]);
+	assert_int_equal(detail->tag, set->cells[cell].tag);
 	assert_int_not_equal(detail->key[1], 0);
 
 	/* With a cell that nobody has used for long it is no crowd. */
@@ -308,7 +308,7 @@ static void test_who_stays_in_a_crowded_set_is_written_down(void **state)
 	run("4 udp:54", 2, &verdict);
 	const struct user_detail *alone = NULL;
 	for (number = 0; !alone; number++)
-		if (dp->table[number / SET_CELLS].tags[number % SET_CELLS])
+		if (dp->table[number / SET_CELLS].cells[number % SET_CELLS].tag)
 			alone = &dp->details[number / SET_CELLS].users[number % SET_CELLS];
 	assert_int_not_equal(alone->tag, 0);
 }
@@ -323,15 +323,15 @@ static void test_user_seated_twice_charges_no_neighbour(void **state)
 	run("4 udp:54", 1, &verdict);
 	for (size_t i = 0; i < world.datapath->sets; i++)
 		for (int cell = 0; cell < SET_CELLS; cell++)
-			if (sets[i].tags[cell])
+			if (sets[i].cells[cell].tag)
 				set = &sets[i];
-	__u32 tag = set->tags[0] | set->tags[1] | set->tags[2] | set->tags[3];
+	__u32 tag = set->cells[0].tag | set->cells[1].tag | set->cells[2].tag | set->cells[3].tag;
 
 	for (int first = 0; first < SET_CELLS; first++) {
 		for (int second = first + 1; second < SET_CELLS; second++) {
 			__u64 before[SET_CELLS];
 			for (int cell = 0; cell < SET_CELLS; cell++)
-				set->tags[cell] = cell == first || cell == second ? tag : tag ^ 2;
+				set->cells[cell].tag = cell == first || cell == second ? tag : tag ^ 2;
 			memcpy(before, set->states, sizeof(before));
 			run("4 udp:54", 10, &verdict);
 			assert_true(set->states[first] != before[first] || set->states[second] != before[second]);
@@ -353,16 +353,16 @@ static void test_user_seated_twice_has_one_burst(void **state)
 	run("4 udp:53", 1, &verdict);
 	for (size_t i = 0; !set; i++)
 		for (unsigned cell = 0; cell < SET_CELLS; cell++)
-			if (sets[i].tags[cell]) {
+			if (sets[i].cells[cell].tag) {
 				set = &sets[i];
 				its = cell;
 			}
-	__u32 tag = set->tags[its];
+	__u32 tag = set->cells[its].tag;
 	__u64 idle = set->states[(its + 1) % SET_CELLS];
 
 	for (int cells = 1; cells < 1 << SET_CELLS; cells++) {
 		for (int cell = 0; cell < SET_CELLS; cell++) {
-			set->tags[cell] = cells & 1 << cell ? tag : 0;
+			set->cells[cell].tag = cells & 1 << cell ? tag : 0;
 			set->states[cell] = idle;
 		}
 		__u64 before = outcome("slow", OUTCOME_PASSED).packets;
@@ -395,8 +395,8 @@ static void test_users_sit_where_they_are_looked_for(void **state)
 	for (size_t i = 0; i < dp->sets; i++) {
 		size_t seated = 0, elsewhere = 0;
 		for (__u32 cell = 0; cell < SET_CELLS; cell++) {
-			seated += dp->table[i].tags[cell] != 0;
-			elsewhere += dp->table[i].tags[cell] && dp->table[i].tags[cell] >> 30 != cell;
+			seated += dp->table[i].cells[cell].tag != 0;
+			elsewhere += dp->table[i].cells[cell].tag && dp->table[i].cells[cell].tag >> 30 != cell;
 		}
 		assert_true(seated > 1 || !elsewhere);
 		sat_elsewhere += elsewhere;

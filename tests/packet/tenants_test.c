@@ -290,7 +290,7 @@ static __u64 packets_of(enum user_kind kind, __u64 key)
 
 	for (size_t set = 0; set < table.count; set++)
 		for (int cell = 0; cell < SET_CELLS; cell++)
-			if (table.sets[set].tags[cell] && table.details[set].users[cell].kind == kind &&
+			if (table.sets[set].cells[cell].tag && table.details[set].users[cell].kind == kind &&
 			    (kind == USER_SOURCE || table.details[set].users[cell].key[0] == key))
 				packets += table.sets[set].states[cell] & STATE_PACKETS_MASK;
 	return packets;

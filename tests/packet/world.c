@@ -135,13 +135,13 @@ const struct user_detail *world_only_user(struct world *world, __u64 *packets, _
 
 	for (size_t set = 0; set < dp->sets; set++) {
 		for (int cell = 0; cell < SET_CELLS; cell++) {
-			if (!dp->table[set].tags[cell])
+			if (!dp->table[set].cells[cell].tag)
 				continue;
 			if (found)
 				return NULL;
 			found = &dp->details[set].users[cell];
 			*packets = found->carried_packets + (dp->table[set].states[cell] & STATE_PACKETS_MASK);
-			*bytes = found->carried_bytes + dp->table[set].bytes[cell];
+			*bytes = found->carried_bytes + dp->table[set].cells[cell].bytes;
 		}
 	}
 	return found;

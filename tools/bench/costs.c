@@ -64,7 +64,7 @@ static void shot_load(struct shot *shot, unsigned port)
 {
 	char words[64];
 
-	snprintf(words, sizeof(words), "4:src=10.0.0.1 udp:%u pad:18", port);
+	snprintf(words, sizeof(words), "4:src=10.0.0.1 udp:%u,len=26 raw:18", port);
 	shot->length = frame_write(words, shot->frame);
 	shot->least_ns = INFINITY;
 }

@@ -50,13 +50,13 @@ static void users_send(bool first)
 		unsigned set = user % dp->sets, cell = user / dp->sets;
 		__u64 state = dp->table[set].states[cell];
 		if (first) {
-			dp->table[set].tags[cell] = user + 1;
+			dp->table[set].cells[cell].tag = user + 1;
 			dp->details[set].users[cell] = (struct user_detail){
 				.key = {0, user}, .service = 1, .kind = USER_SOURCE, .first_seen = 1};
 		}
 		dp->table[set].states[cell] =
 			now_ns << STATE_TAT_SHIFT | ((state & STATE_PACKETS_MASK) + (first ? 2 : 1));
-		dp->table[set].bytes[cell] += 64;
+		dp->table[set].cells[cell].bytes += 64;
 	}
 }
 

@@ -228,12 +228,15 @@ static json_t *features_document(const struct daemon *daemon)
 	if (generic)
 		snprintf(why, sizeof(why), "the driver of %s has none: generic mode, several times slower", generic);
 	json_t *features = json_pack(
-		"[o,o,o]", feature("native_xdp", !generic, "every attached driver has it", why),
+		"[o,o,o,o]", feature("native_xdp", !generic, "every attached driver has it", why),
 		feature("frags", grants.frags, "the kernel has XDP for frames in several buffers",
 	                "the kernel has no XDP for frames in several buffers (5.18 brought it): large MTUs are "
 	                "refused"),
 		feature("jiffies", grants.jiffies, "the kernel shows its configuration",
-	                "neither /boot/config-* nor /proc/config.gz can be read: each packet asks the clock"));
+	                "neither /boot/config-* nor /proc/config.gz can be read: each packet asks the clock"),
+		feature("short_way", grants.flat, "the kernel has maps of large values",
+	                "the kernel has no maps of values that large (5.19 brought them): each packet goes the whole "
+	                "way"));
 	struct datapath_tags tags = datapath_tags(daemon->datapath);
 	if (tags.used)
 		json_array_append_new(
@@ -334,7 +337,9 @@ static void source_text(const struct policy *policy, const struct observed_user 
 
 	memcpy(prefix.address, user->key, sizeof(prefix.address));
 	for (int half = 0; half < 2; half++)
-		prefix.length = (uint8_t)(prefix.length + __builtin_popcountll(policy->user_mask[user->ipv6][half]));
+		prefix.length = (uint8_t)(prefix.length + __builtin_popcountll(policy->ipv6_mask[half]));
+	if (!user->ipv6)
+		prefix.length = (uint8_t)(96 + __builtin_popcount(policy->ipv4_mask));
 	prefix_format(&prefix, out);
 }
 

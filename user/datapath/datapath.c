@@ -150,7 +150,6 @@ static int initialise(struct datapath *dp, struct error *err)
 		return error_set(err, -errno, "hash keys: no random numbers: %s", strerror(errno));
 	for (int i = 0; i < HASH_KEYS; i++)
 		live->hash_keys[i] |= 1;
-	live->sets_mask = dp->sets - 1;
 	int failure = datapath_empty_cells(dp, err);
 	if (failure)
 		return failure;

@@ -174,6 +174,7 @@ int datapath_age(struct datapath *dp, struct error *err);
 struct datapath_grants {
 	bool frags;   /* frames in several buffers, as large MTUs make them (kernel 5.18) */
 	bool jiffies; /* the tick is the packet path's clock; else it is the coarse clock, for a call a packet */
+	bool flat;    /* the meter's table is one value, and there is a short way to it (kernel 5.19) */
 };
 struct datapath_grants datapath_grants(const struct datapath *dp);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "datapath/image.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -94,6 +95,8 @@ static void policy_set_limit(struct policy *policy, const struct config_pace *pa
 {
 	policy->increment_ns = pace->per_second > 0 ? policy_increment(pace->per_second) : 0;
 	policy->tolerance_ns = pace_tolerance(pace, 1, jiffy_ns);
+	policy->charge = (policy->increment_ns << STATE_TAT_SHIFT) + 1;
+	policy->least_late = -(__s64)(policy->tolerance_ns << STATE_TAT_SHIFT);
 }
 
 static void policies_set_lists(struct policy_slot *slot, const struct config *config, __u64 jiffy_ns)
@@ -173,14 +176,13 @@ static void policy_fill(struct policy *policy, const struct config_service *serv
 
 	policy->service = (__u16)number;
 	policy->class = classes[service->class];
-	policy->seed = (number + 1) * context->service_key;
 	policy->flags = service->mode == CONFIG_OBSERVE ? POLICY_OBSERVE : 0;
 	if (service->adaptive.on)
 		policy->flags |=
 			(service->level_held ? 0 : POLICY_LEVEL) | (service->adaptive.bytes ? POLICY_BYTES : 0);
 	policy->flags |= service_is_timed(service) ? POLICY_RESPONSE : 0;
-	mask_set(policy->user_mask[0], 96U + service->user_ipv4_length);
-	mask_set(policy->user_mask[1], service->user_ipv6_length);
+	policy->ipv4_mask = service->user_ipv4_length ? htonl(~0U << (32 - service->user_ipv4_length)) : 0;
+	mask_set(policy->ipv6_mask, service->user_ipv6_length);
 	policy_set_limit(policy, &service->limit.packets, context->jiffy_ns);
 	policy_set_gauges(policy, &service->limit, context->jiffy_ns);
 	policy_set_capacity(policy, service, context->jiffy_ns);
@@ -263,7 +265,6 @@ int image_compile(const struct config *config, const struct image_context *conte
 		stray->service = SERVICE_OTHER;
 		stray->kind = USER_SOURCE;
 		stray->flags &= ~(POLICY_CAPACITY | POLICY_MOVES | POLICY_LEVEL | POLICY_BYTES | POLICY_RESPONSE);
-		stray->seed = (POLICY_STRAY(table) + 1) * context->service_key;
 	}
 	for (unsigned number = 0; number < POLICIES; number++)
 		if (policies[number].kind == USER_SOURCE && !(policies[number].flags & POLICY_ASKS_MORE))

@@ -75,6 +75,7 @@ struct keeper {
 	bool adopted;  /* an earlier daemon's state was found */
 	bool complete; /* every map of it was pinned */
 	bool drop_passed;
+	bool flat; /* the meter's table is one value */
 	uint32_t sets, list_entries;
 	struct datapath_grants grants;
 	uint32_t features; /* FEATURE_*, of the program that is loaded */

@@ -13,11 +13,13 @@
 #include "datapath/internal.h"
 #include "datapath/memory.h"
 #include "datapath/pins.h"
+#include "datapath/probe.h"
 
 #define CELLS_PER_USER \
 	2 /* sets fill unevenly: with twice the cells, 3 % of users meet a full set when all are active */
 #define TABLE_USERS_MAX  (1ULL << 28) /* beyond any configuration's */
 #define LIST_ENTRIES_MAX (1U << 28)
+#define FLAT_SETS_MAX    ((1U << 29) / sizeof(struct meter_set)) /* BPF_MAX_VAR_OFF: how far an index may reach */
 #define FEATURES_ALL     ((FEATURE_RESPONSE << 1) - 1)
 
 static uint32_t sets_for(uint64_t users)
@@ -29,18 +31,33 @@ static uint32_t sets_for(uint64_t users)
 	return (uint32_t)sets;
 }
 
-/* The size that a pinned map has already; 0 where there is none. */
-static uint32_t pinned_entries(const char *pins, const char *name)
+static bool pinned_map(const char *pins, const char *name, struct bpf_map_info *out)
 {
 	char path[PATH_MAX];
-	struct bpf_map_info map = {0};
-	uint32_t size = sizeof(map);
+	uint32_t size = sizeof(*out);
 
 	pins_path(pins, name, path);
 	_cleanup_close_ int fd = bpf_obj_get(path);
-	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &map, &size) < 0)
-		return 0;
-	return map.max_entries;
+	return fd >= 0 && bpf_obj_get_info_by_fd(fd, out, &size) == 0;
+}
+
+/* The size that a pinned map has already; 0 where there is none. */
+static uint32_t pinned_entries(const char *pins, const char *name)
+{
+	struct bpf_map_info map = {0};
+
+	return pinned_map(pins, name, &map) ? map.max_entries : 0;
+}
+
+/* The shape that the meter's table has already: whether it is one value, and its sets; 0 where there is none. */
+static uint32_t pinned_sets(const char *pins, bool *flat)
+{
+	struct bpf_map_info map = {0};
+
+	if (!pinned_map(pins, "meter_sets", &map))
+		return pinned_entries(pins, "meter_details");
+	*flat = map.value_size > sizeof(struct meter_set);
+	return map.max_entries * (map.value_size / (uint32_t)sizeof(struct meter_set));
 }
 
 /* The live words of the pinned state; NULL where there is none of this shape. Unmap it. */
@@ -111,11 +128,11 @@ static int make_wait(struct keeper *keeper, struct error *err)
 
 static int load(struct keeper *keeper, const struct keeper_order *order, struct error *err)
 {
-	keeper->sets = pinned_entries(keeper->pins, "meter_sets");
-	if (!keeper->sets)
-		keeper->sets = pinned_entries(keeper->pins, "meter_details");
+	keeper->flat = probe_large_values();
+	keeper->sets = pinned_sets(keeper->pins, &keeper->flat);
 	if (!keeper->sets) {
 		keeper->sets = sets_for(order->table_users);
+		keeper->flat &= keeper->sets <= FLAT_SETS_MAX;
 		int failure = memory_check(table_bytes(keeper->sets), err);
 		if (failure)
 			return failure;

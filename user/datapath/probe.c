@@ -11,6 +11,8 @@
 
 #include "base/cleanup.h"
 
+#define PIECE_BYTES_MAX (4U << 20) /* KMALLOC_MAX_SIZE */
+
 bool probe_frags(void)
 {
 	static const struct bpf_insn pass[] = {
@@ -22,6 +24,13 @@ bool probe_frags(void)
 
 	/* Where something else is wrong, such as rights, the real program will meet it, and say so. */
 	return fd >= 0 || errno != EINVAL;
+}
+
+bool probe_large_values(void)
+{
+	_cleanup_close_ int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "large_value", 4, PIECE_BYTES_MAX + 8, 1, NULL);
+
+	return fd >= 0;
 }
 
 bool probe_configuration(void)

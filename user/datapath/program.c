@@ -78,11 +78,29 @@ const char *program_remedy(int failure)
 }
 
 /* What the program that is being loaded uses: libbpf passes its handlers nothing that changes. */
-static uint32_t features_to_load;
+static struct {
+	uint32_t features;
+	uint32_t sets;
+	const struct bpf_map *flat; /* the map of the meter's table, where that is one value */
+} to_load;
 
-/* Answers the program's questions for features, which are its instructions: see FEATURE() in bpf/features.h. libbpf
- * calls it when all of them are in their place. */
-static int answer_features(struct bpf_program *program, struct bpf_prog_load_opts *options, long cookie)
+/* What an instruction becomes that asks for what is known now: see bpf/features.h. And where the meter's table is one
+ * value, its map's name becomes its address: libbpf knows that of its own variables alone. */
+static void answer(struct bpf_insn *asks)
+{
+	uint32_t operand = (uint32_t)asks->imm;
+
+	if (asks->code == (BPF_ALU64 | BPF_MOV | BPF_K) && (operand & FEATURE_ASKED_MASK) == FEATURE_ASKED)
+		asks->imm = (int32_t)(operand & to_load.features & ~FEATURE_ASKED_MASK);
+	else if (asks->code == (BPF_ALU64 | BPF_AND | BPF_K) && operand == SETS_MASK_ASKED)
+		asks->imm = (int32_t)(to_load.sets - 1);
+	else if (asks->code == (BPF_LD | BPF_IMM | BPF_DW) && asks->src_reg == BPF_PSEUDO_MAP_FD && to_load.flat &&
+	         asks->imm == bpf_map__fd(to_load.flat))
+		asks->src_reg = BPF_PSEUDO_MAP_VALUE;
+}
+
+/* Answers what a program's instructions ask. libbpf calls it when all of them are in their place. */
+static int answer_all(struct bpf_program *program, struct bpf_prog_load_opts *options, long cookie)
 {
 	size_t count = bpf_program__insn_cnt(program);
 	_cleanup_free_ struct bpf_insn *answered = calloc(count, sizeof(*answered));
@@ -93,43 +111,57 @@ static int answer_features(struct bpf_program *program, struct bpf_prog_load_opt
 		return -ENOMEM;
 	memcpy(answered, bpf_program__insns(program), count * sizeof(*answered));
 	for (size_t i = 0; i < count; i++)
-		if (answered[i].code == (BPF_ALU64 | BPF_MOV | BPF_K) &&
-		    ((uint32_t)answered[i].imm & FEATURE_ASKED_MASK) == FEATURE_ASKED)
-			answered[i].imm &= (int32_t)(features_to_load & ~FEATURE_ASKED_MASK);
+		answer(&answered[i]);
 	return bpf_program__set_insns(program, answered, count);
 }
 
 /* Once for the process: libbpf before 1.3 uses freed memory where its last handler has been taken back. */
-static int handle_features(uint32_t features)
+static int handle_questions(void)
 {
 	static int handler = -1;
 
-	features_to_load = features;
 	if (handler < 0)
 		handler = libbpf_register_prog_handler(
 			"xdp", BPF_PROG_TYPE_XDP, BPF_XDP,
 			&(struct libbpf_prog_handler_opts){.sz = sizeof(struct libbpf_prog_handler_opts),
-		                                           .prog_prepare_load_fn = answer_features});
+		                                           .prog_prepare_load_fn = answer_all});
 	return handler < 0 ? handler : 0;
+}
+
+/* The meter's table has a size, and a shape. There is a short way where that is flat, and no list is to be asked. */
+static void shape_table(const struct spillway_bpf *skeleton, const struct keeper *keeper, uint32_t features)
+{
+	struct bpf_map *const tables[] = {skeleton->maps.meter_sets, skeleton->maps.meter_details,
+	                                  skeleton->maps.meter_overflows, skeleton->maps.meter_gauges};
+
+	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++)
+		bpf_map__set_max_entries(tables[i], keeper->sets);
+	to_load.sets = keeper->sets;
+	to_load.features = features;
+	to_load.flat = NULL;
+	if (!keeper->flat)
+		return;
+	bpf_map__set_max_entries(skeleton->maps.meter_sets, 1);
+	bpf_map__set_value_size(skeleton->maps.meter_sets, keeper->sets * (uint32_t)sizeof(struct meter_set));
+	to_load.flat = skeleton->maps.meter_sets;
+	to_load.features |= FEATURE_FLAT | (features & FEATURE_LISTS ? 0 : FEATURE_SHORT);
 }
 
 int program_load(struct keeper *keeper, uint32_t features, struct error *err)
 {
 	libbpf_set_print(keep_libbpf_words);
 	libbpf_words[0] = '\0';
-	int failure = handle_features(features);
+	int failure = handle_questions();
 	if (failure)
 		return error_set(err, failure, "kernel programs: cannot choose their features: %s", strerror(-failure));
-	keeper->grants = (struct datapath_grants){.frags = probe_frags(), .jiffies = probe_configuration()};
+	keeper->grants = (struct datapath_grants){
+		.frags = probe_frags(), .jiffies = probe_configuration(), .flat = keeper->flat};
 	LIBBPF_OPTS(bpf_object_open_opts, open, .kconfig = keeper->grants.jiffies ? NULL : "CONFIG_HZ=0");
 	_cleanup_(spillway_bpf__destroyp) struct spillway_bpf *skeleton = spillway_bpf__open_opts(&open);
 	if (!skeleton)
 		return error_set(err, -errno, "kernel programs: cannot open: %s", strerror(errno));
 
-	struct bpf_map *const tables[] = {skeleton->maps.meter_sets, skeleton->maps.meter_details,
-	                                  skeleton->maps.meter_overflows, skeleton->maps.meter_gauges};
-	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++)
-		bpf_map__set_max_entries(tables[i], keeper->sets);
+	shape_table(skeleton, keeper, features);
 	bpf_map__set_max_entries(skeleton->maps.lists, keeper->list_entries);
 	if (keeper->grants.frags)
 		bpf_program__set_flags(skeleton->progs.spillway, BPF_F_XDP_HAS_FRAGS);

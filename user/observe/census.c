@@ -218,12 +218,12 @@ static struct counts counts_read(const struct meter_set *set, int cell, const st
 
 	for (int try = 0; try < READ_TRIES; try++) {
 		__u64 state = state_read(set, cell);
-		counts.bytes = detail->carried_bytes + set->bytes[cell];
+		counts.bytes = detail->carried_bytes + set->cells[cell].bytes;
 		counts.passed =
 			__atomic_load_n(&detail->carried_packets, __ATOMIC_RELAXED) + (state & STATE_PACKETS_MASK);
 		counts.packets = (uint32_t)(counts.passed + detail->spilled_packets + detail->shadow_packets);
 		bool carried = ((state_read(set, cell) - state) & STATE_PACKETS_MASK) > CARRIED_MOST;
-		bool between = seen->tag == set->tags[cell] && seen->packets - counts.packets - 1 < CARRIED_MOST;
+		bool between = seen->tag == set->cells[cell].tag && seen->packets - counts.packets - 1 < CARRIED_MOST;
 		if (!carried && !between)
 			break;
 	}
@@ -345,12 +345,12 @@ static void set_read(struct pass *pass, size_t index)
 		struct seen_cell *seen = &census->cells[place];
 		__u64 state = state_read(set, cell);
 		bool passed = (__s64)(state - pass->since) >= 0;
-		if (!set->tags[cell])
+		if (!set->cells[cell].tag)
 			continue;
 		pass->chunk.used++;
-		bool asked = passed || seen->lately > 0 || turn || seen->tag != set->tags[cell];
+		bool asked = passed || seen->lately > 0 || turn || seen->tag != set->cells[cell].tag;
 		const struct user_detail *detail = &pass->table->details[index].users[cell];
-		if ((state & STATE_PACKETS_MASK) < 2 || (asked && detail->tag != set->tags[cell])) {
+		if ((state & STATE_PACKETS_MASK) < 2 || (asked && detail->tag != set->cells[cell].tag)) {
 			/* Nobody has introduced it: its details are another's. */
 			pass->chunk.newcomers += passed;
 			*seen = (struct seen_cell){0};
@@ -358,7 +358,7 @@ static void set_read(struct pass *pass, size_t index)
 			pass->readings[pass->readings_count++] =
 				(struct reading){.cell = place,
 			                         .state = state,
-			                         .tag = set->tags[cell],
+			                         .tag = set->cells[cell].tag,
 			                         .counts = counts_read(set, cell, detail, seen)};
 		}
 	}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The short way, which most packets take where few users are active: an ordinary frame, to a service that asks for
+ * nothing but a limit in packets for each source, from a user that is within it. The steps are those of every packet's
+ * way; but what is known of this one stays in registers, where on the whole way it is written down for the steps that
+ * may come. Whoever is turned back goes that, from its beginning: nothing has happened. */
+#pragma once
+
+#include "abi.h"
+#include "capacity.h"
+#include "clock.h"
+#include "compiler.h"
+#include "features.h"
+#include "meter.h"
+#include "packet.h"
+#include "sample.h"
+#include "service.h"
+#include "state.h"
+#include "user.h"
+#include "verdict.h"
+
+/* On what terms a packet is charged, of a service that asks for more than a limit in packets. */
+struct short_terms {
+	__u64 charge;
+	__s64 least_late;
+	struct capacity capacity; /* `step_ns` is 0 where there is none */
+	struct place place;
+};
+
+/* Where the user is: whose the packet is by its payload or its source. Others take more to find. */
+static __always_inline bool short_place(struct xdp_md *ctx, const struct policy_slot *slot, __u32 number,
+                                        const struct packet *packet, struct place *place)
+{
+	const struct policy *policy = &slot->policies[number];
+	struct user user;
+
+	if (FEATURE(FEATURES_OF_KINDS) && policy->kind != USER_SOURCE && policy->kind != USER_PAYLOAD)
+		return false;
+	if (FEATURE(FEATURE_PAYLOAD) && policy->kind == USER_PAYLOAD &&
+	    user_from_payload(ctx, packet, policy, slot->payload_spans[number], &user))
+		*place = user_place(&state.live, user_hash_whole(&state.live, user.key, USER_PAYLOAD), number);
+	else
+		*place = user_place_of_source(&state.live, policy, number, packet);
+	return true;
+}
+
+/* The terms of a packet that is of no gauge, opens no connection, and finds room for any rank in its service's
+ * capacity. */
+static __always_inline bool short_terms(struct xdp_md *ctx, const struct policy_slot *slot, __u32 number,
+                                        const struct packet *packet, __u64 now, struct short_terms *terms)
+{
+	const struct policy *policy = &slot->policies[number];
+	const struct live *live = &state.live;
+	bool tcp = packet->table == PORTS_TCP;
+
+	if (policy->flags & (POLICY_GAUGED | POLICY_BYTES) || packet_connects(ctx, packet))
+		return false;
+	terms->charge = policy->charge;
+	terms->least_late = policy->least_late;
+	if (FEATURE(FEATURE_LEVELS) && policy->flags & POLICY_LEVEL) {
+		__u64 increment_ns = meter_increment(live, policy, number, POLICY_LEVEL, policy->increment_ns, now);
+		terms->charge = state_charged(increment_ns);
+		terms->least_late = least_late(level_burst_ns(policy->tolerance_ns, increment_ns,
+		                                              tcp ? LEVEL_PACKETS_CONNECTED : LEVEL_PACKETS));
+	}
+	struct capacity_state *shared = meter_capacity_of(policy);
+	if (shared)
+		capacity_now(shared, policy, live->relax_after, packet->bytes, false, now, &terms->capacity);
+	if (shared && terms->capacity.step_ns && !capacity_free(shared, &terms->capacity, now))
+		return false;
+	return short_place(ctx, slot, number, packet, &terms->place);
+}
+
+/* Charges the packet, and counts it. False where it does not simply pass. */
+static __always_inline bool short_pass(struct xdp_md *ctx, const struct policy *policy, __u32 number,
+                                       const struct short_terms *terms, __u32 bytes, __u64 now)
+{
+	struct meter_set *set = (struct meter_set *)&meter_sets;
+
+	OPAQUE(set);
+	if (unlikely(!meter_pass(set + terms->place.set, terms->place.tag, terms->charge, terms->least_late, bytes,
+	                         now)))
+		return false;
+	struct service_tallies *counted = verdict_tallies(number);
+	if (!counted)
+		return true;
+	if (terms->capacity.step_ns)
+		capacity_owe(&state.capacities[number], &terms->capacity, &counted->owed_ns, now);
+	bool due = sample_is_due(counted, now);
+	verdict_tally(counted, OUTCOME_PASSED, bytes);
+	if (unlikely(due) && policy->flags & POLICY_RESPONSE)
+		sample_passed(ctx, counted, number);
+	return true;
+}
+
+/* For each family by itself, and for who asks for nothing more: the compiler leaves out what others need. */
+static __always_inline bool short_judge(struct xdp_md *ctx, const struct packet *packet)
+{
+	__u32 active = *(const volatile __u32 *)&state.live.active;
+
+	if (unlikely(active & LIVE_BATCHES))
+		return false;
+	__u32 number = service_find(LIVE_CLASSIFIER_SLOT(active), packet);
+	if (unlikely(number >= SERVICES_MAX))
+		return false;
+	const struct policy_slot *slot = &state.policies[LIVE_POLICY_SLOT(active)];
+	const struct policy *policy = &slot->policies[number];
+	struct short_terms terms = {};
+	__u64 now = clock_ns();
+
+	if (!FEATURE(FEATURES_OF_POLICIES) || likely(policy->flags & POLICY_PLAIN)) {
+		terms.place = user_place_of_source(&state.live, policy, number, packet);
+		terms.charge = policy->charge;
+		terms.least_late = policy->least_late;
+		return short_pass(ctx, policy, number, &terms, packet->bytes, now);
+	}
+	return short_terms(ctx, slot, number, packet, now, &terms) &&
+	       short_pass(ctx, policy, number, &terms, packet->bytes, now);
+}
+
+static __always_inline bool short_way(struct xdp_md *ctx)
+{
+	struct packet packet;
+
+	if (packet_is_ordinary_ipv4(ctx, &packet))
+		return short_judge(ctx, &packet);
+	return packet_is_ordinary_ipv6(ctx, &packet) && short_judge(ctx, &packet);
+}
