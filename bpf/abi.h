@@ -139,8 +139,8 @@ enum service_class {
 struct policy {
 	__u64 increment_ns; /* what one packet moves a user's theoretical arrival time on by; 0: no limit */
 	__u64 tolerance_ns; /* how far ahead of now that time may run: the burst */
-	__u64 charge;       /* the same as increments of a state: what a packet adds to it, which counts it, too; */
-	__s64 least_late;   /* and how much less than nothing its time may be late by */
+	__u64 charge;       /* the first one in a state's units, with the packet that it counts: what is added to it */
+	__s64 least_late; /* the second one in the same: how late a state's time must be at least, less than nothing */
 	__u64 ipv6_mask[2]; /* [high, low], network order: cuts a source address to its user */
 	__u32 ipv4_mask;
 	__u32 flags;   /* POLICY_* */
@@ -286,7 +286,7 @@ struct catalogue_slot {
 
 /* The live word: which slots count ------------------------------------------------------------------------------- */
 
-#define HASH_KEYS 6 /* the last one is for the services' seeds */
+#define HASH_KEYS 6 /* the last one is for the lists' filter */
 
 /* `active` is read once a packet, so that a packet is judged by one policy and one classifier throughout. */
 struct live {
@@ -345,14 +345,17 @@ struct state {
 
 #define SET_CELLS 4
 
-/* A set is one cache line, and a cell a column of it. `states` holds the 44-bit theoretical arrival time (TAT) in
- * nanoseconds above a bit for tenure and 19 bits of packets passed, so that one compare-and-swap charges and counts. */
+struct meter_cell {
+	__u32 tag;   /* whose it is; 0: nobody's */
+	__u32 bytes; /* modulo 2^32 */
+};
+
+/* A set is one cache line, and a cell a column of it: of the same size as its state. `states` holds the 44-bit
+ * theoretical arrival time (TAT) in nanoseconds above a bit for tenure and 19 bits of packets passed, so that one
+ * compare-and-swap charges and counts. */
 struct meter_set {
 	__u64 states[SET_CELLS];
-	struct {
-		__u32 tag;   /* whose cell it is; 0: nobody's */
-		__u32 bytes; /* modulo 2^32 */
-	} cells[SET_CELLS];
+	struct meter_cell cells[SET_CELLS];
 };
 
 #define STATE_TAT_SHIFT    20

@@ -216,7 +216,7 @@ __noinline int batch_take(const struct metered *metered)
 	const __u32 *until = watch_of(metered->user.set);
 	__u64 set = 1ULL << (metered->user.set & 63);
 	if (unlikely(!until || watch_is_on(until, metered->now_ns))) {
-		if (batch->sets & set)
+		if (batch->sets & set || batch->now_ns != metered->now_ns)
 			batch_settle(batch, metered->now_ns);
 		return false;
 	}

@@ -54,16 +54,22 @@ struct {
 	__type(value, struct set_gauges);
 } meter_gauges SEC(".maps");
 
-/* The set of a user. Where the table is one value that is its address and an index; else, before kernel 5.19, an entry
- * is looked up. */
-static __always_inline struct meter_set *meter_set_at(__u32 index)
+/* A set of a table that is one value: the map stands for its address then (user space sees to that), and is no call.
+ * `index` is from set_index(). */
+static __always_inline struct meter_set *meter_set_flat(__u64 index)
 {
 	struct meter_set *table = (struct meter_set *)&meter_sets;
 
+	OPAQUE(table);
+	return table + index;
+}
+
+/* A set of any table: before kernel 5.19 it is an entry that is looked up. NULL: there is none, which cannot be. */
+static __always_inline struct meter_set *meter_set_at(__u32 index)
+{
 	if (!FEATURE(FEATURE_FLAT))
 		return bpf_map_lookup_elem(&meter_sets, &index);
-	OPAQUE(table);
-	return table + set_index(index);
+	return meter_set_flat(set_index(index));
 }
 
 #define METER_TRIES      16           /* compare-and-swap; two CPUs used up 8 once in a million times */
@@ -729,17 +735,27 @@ static __always_inline void metered_read(struct xdp_md *ctx, const struct policy
 		*(volatile __u64 *)&capacity->connects += 1;
 }
 
-/* The common case by itself, in as few instructions as it takes: a packet of a user that is in its first cell, within
- * its limit, and not to be written down. `charge` and `least_late` as in `struct policy`. Whether it was charged; else
+/* What lies below a state in its set. */
+static __always_inline struct meter_cell *state_cell(__u64 *state)
+{
+	return (struct meter_cell *)(state + SET_CELLS);
+}
+
+/* The common case by itself, in as few instructions as it takes: a packet of a user that has a cell, is within its
+ * limit, and is not to be written down. `charge` and `least_late` as in `struct policy`. Whether it was charged; else
  * nothing has happened. */
 static __always_inline bool meter_pass(struct meter_set *set, __u32 tag, __u64 charge, __s64 least_late, __u32 bytes,
                                        __u64 now)
 {
 	__u64 *state = &set->states[cell_first(tag)];
-	__typeof__(set->cells[0]) *cell = (void *)(state + SET_CELLS);
 
-	if (unlikely(cell->tag != tag))
-		return false;
+	if (unlikely(state_cell(state)->tag != tag)) {
+		__u64 found = cell_find(set, tag);
+		if (found >= SET_CELLS)
+			return false;
+		BOUND_CELL(found);
+		state = &set->states[found];
+	}
 	__u64 seen = *(volatile __u64 *)state;
 	__s64 late = state_late(seen, now);
 	if (unlikely(late < least_late))
@@ -752,7 +768,7 @@ static __always_inline bool meter_pass(struct meter_set *set, __u32 tag, __u64 c
 	if (unlikely(found != seen))
 		return false;
 	/* Not atomic: two CPUs on one user may lose some, and verdicts do not hang on it. */
-	cell->bytes += bytes;
+	state_cell(state)->bytes += bytes;
 	return true;
 }
 

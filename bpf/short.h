@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The short way, which most packets take where few users are active: an ordinary frame, to a service that asks for
- * nothing but a limit in packets for each source, from a user that is within it. The steps are those of every packet's
- * way; but what is known of this one stays in registers, where on the whole way it is written down for the steps that
- * may come. Whoever is turned back goes that, from its beginning: nothing has happened. */
+/* The short way, which most packets take where few users are active: an ordinary frame, of a user that is known by its
+ * source or its payload and within its limit in packets, or its level, to a service with room in its capacity. The
+ * steps are those of every packet's way; but what is known of this one stays in registers, where on the whole way it is
+ * written down for the steps that may come. Whoever is turned back goes that, from its beginning: nothing has happened.
+ */
 #pragma once
 
 #include "abi.h"
@@ -18,7 +19,7 @@
 #include "user.h"
 #include "verdict.h"
 
-/* On what terms a packet is charged, of a service that asks for more than a limit in packets. */
+/* On what terms a packet is charged. */
 struct short_terms {
 	__u64 charge;
 	__s64 least_late;
@@ -43,8 +44,8 @@ static __always_inline bool short_place(struct xdp_md *ctx, const struct policy_
 	return true;
 }
 
-/* The terms of a packet that is of no gauge, opens no connection, and finds room for any rank in its service's
- * capacity. */
+/* The terms of a service that asks for more than a limit in packets for each source: of a packet that is of no gauge,
+ * opens no connection, and finds room for any rank in its service's capacity. */
 static __always_inline bool short_terms(struct xdp_md *ctx, const struct policy_slot *slot, __u32 number,
                                         const struct packet *packet, __u64 now, struct short_terms *terms)
 {
@@ -74,11 +75,8 @@ static __always_inline bool short_terms(struct xdp_md *ctx, const struct policy_
 static __always_inline bool short_pass(struct xdp_md *ctx, const struct policy *policy, __u32 number,
                                        const struct short_terms *terms, __u32 bytes, __u64 now)
 {
-	struct meter_set *set = (struct meter_set *)&meter_sets;
-
-	OPAQUE(set);
-	if (unlikely(!meter_pass(set + terms->place.set, terms->place.tag, terms->charge, terms->least_late, bytes,
-	                         now)))
+	if (unlikely(!meter_pass(meter_set_flat(terms->place.set), terms->place.tag, terms->charge, terms->least_late,
+	                         bytes, now)))
 		return false;
 	struct service_tallies *counted = verdict_tallies(number);
 	if (!counted)
@@ -92,13 +90,10 @@ static __always_inline bool short_pass(struct xdp_md *ctx, const struct policy *
 	return true;
 }
 
-/* For each family by itself, and for who asks for nothing more: the compiler leaves out what others need. */
-static __always_inline bool short_judge(struct xdp_md *ctx, const struct packet *packet)
+/* For each family by itself, and for who asks for nothing more: the compiler leaves out what others need. Of a service
+ * the number is its policy's. */
+static __always_inline bool short_judge(struct xdp_md *ctx, __u32 active, const struct packet *packet)
 {
-	__u32 active = *(const volatile __u32 *)&state.live.active;
-
-	if (unlikely(active & LIVE_BATCHES))
-		return false;
 	__u32 number = service_find(LIVE_CLASSIFIER_SLOT(active), packet);
 	if (unlikely(number >= SERVICES_MAX))
 		return false;
@@ -117,11 +112,14 @@ static __always_inline bool short_judge(struct xdp_md *ctx, const struct packet 
 	       short_pass(ctx, policy, number, &terms, packet->bytes, now);
 }
 
-static __always_inline bool short_way(struct xdp_md *ctx)
+/* Whether the packet has passed, and been counted: on this way all is done. */
+static __always_inline bool short_way(struct xdp_md *ctx, __u32 active)
 {
 	struct packet packet;
 
+	if (unlikely(active & LIVE_BATCHES))
+		return false;
 	if (packet_is_ordinary_ipv4(ctx, &packet))
-		return short_judge(ctx, &packet);
-	return packet_is_ordinary_ipv6(ctx, &packet) && short_judge(ctx, &packet);
+		return short_judge(ctx, active, &packet);
+	return packet_is_ordinary_ipv6(ctx, &packet) && short_judge(ctx, active, &packet);
 }

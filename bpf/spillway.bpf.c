@@ -84,12 +84,12 @@ int spillway(struct xdp_md *ctx)
 {
 	struct packet packet;
 
-	if (FEATURE(FEATURE_SHORT) && short_way(ctx))
+	__u32 active = *(const volatile __u32 *)&state.live.active;
+
+	if (FEATURE(FEATURE_SHORT) && short_way(ctx, active))
 		return (int)action_passed;
 
 	enum packet_kind kind = packet_parse(ctx, &packet);
-
-	__u32 active = *(const volatile __u32 *)&state.live.active;
 	const struct policy_slot *judged_by = &state.policies[LIVE_POLICY_SLOT(active)];
 
 	if (kind == PACKET_MALFORMED)

@@ -56,3 +56,18 @@ start() {
 	run ip link set "${IFACE}p" mtu 9000
 	assert_failure
 }
+
+@test "a kernel without large values: the table is looked up entry by entry, said so, and meters the same" {
+	start
+	run jq '.features[] | select(.name == "short_way").on' "$DIR/status"
+	assert_output true
+
+	kill "$daemon" && wait "$daemon"
+	"$SPILLWAY" unload
+	start LD_PRELOAD="$DIR/older_kernel.so"
+	run jq -r '.features[] | select(.name == "short_way") | "\(.on) \(.why)"' "$DIR/status"
+	assert_output --regexp '^false .*5\.19'
+	for suite in meter limits capacity; do
+		LD_PRELOAD="$DIR/older_kernel.so" "$O/tests/packet/${suite}_test"
+	done
+}

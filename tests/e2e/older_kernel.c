@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Preloaded, makes bpf(2) refuse what a kernel before 5.18 refuses: a program for frames in several buffers. */
+/* Preloaded, makes bpf(2) refuse what a kernel before 5.18 refuses: a program for frames in several buffers, and
+ * (before 5.19) a map of larger values than are allocated in one piece. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <linux/bpf.h>
 #include <stdarg.h>
 #include <sys/syscall.h>
+
+#define VALUE_BYTES_MAX (4U << 20) /* KMALLOC_MAX_SIZE */
 
 long syscall(long number, ...);
 
@@ -22,6 +25,10 @@ long syscall(long number, ...)
 	attributes = (const union bpf_attr *)a[1];
 	if (number == SYS_bpf && a[0] == BPF_PROG_LOAD && attributes->prog_flags & BPF_F_XDP_HAS_FRAGS) {
 		errno = EINVAL;
+		return -1;
+	}
+	if (number == SYS_bpf && a[0] == BPF_MAP_CREATE && attributes->value_size > VALUE_BYTES_MAX) {
+		errno = E2BIG;
 		return -1;
 	}
 	if (!next)

@@ -56,16 +56,32 @@ static inline __u32 frame_context_bytes(const struct frame_context *context)
 #undef bpf_core_enum_value_exists
 #undef __noinline
 
+static inline struct frame_context frame_context(const unsigned char *buffer, size_t linear_bytes, size_t bytes)
+{
+	return (struct frame_context){.data = (unsigned long)buffer,
+	                              .data_end = (unsigned long)buffer + linear_bytes,
+	                              .frame_bytes = (__u32)bytes};
+}
+
 /* Parses a frame of `bytes` bytes whose first buffer holds `linear_bytes` of them. */
 static inline enum packet_kind parse_frame(const unsigned char *buffer, size_t linear_bytes, size_t bytes,
                                            struct packet *packet)
 {
-	struct frame_context context = {.data = (unsigned long)buffer,
-	                                .data_end = (unsigned long)buffer + linear_bytes,
-	                                .frame_bytes = (__u32)bytes};
+	struct frame_context context = frame_context(buffer, linear_bytes, bytes);
 
 	enum packet_kind kind = packet_parse(&context, packet);
 	if (kind == PACKET_MALFORMED || kind == PACKET_NOT_IP)
 		packet->bytes = packet_bytes(&context, packet);
 	return kind;
+}
+
+/* Whether a frame is what the parser tells by comparisons at fixed places; reads it header by header all the same. */
+static inline bool walk_ordinary_frame(const unsigned char *buffer, size_t linear_bytes, size_t bytes,
+                                       enum packet_kind *kind, struct packet *packet)
+{
+	struct frame_context context = frame_context(buffer, linear_bytes, bytes);
+	bool ordinary = packet_is_ordinary_ipv4(&context, packet) || packet_is_ordinary_ipv6(&context, packet);
+
+	*kind = packet_walk(&context, packet);
+	return ordinary;
 }

@@ -16,6 +16,19 @@ struct outcome {
 	struct packet packet;
 };
 
+/* What is told by comparisons at fixed places is what a walk over the headers finds. */
+static void require_same_by_walking(const uint8_t *frame, size_t linear_bytes, size_t bytes,
+                                    const struct outcome *outcome)
+{
+	struct outcome walked;
+
+	memset(&walked, 0, sizeof(walked));
+	if (!walk_ordinary_frame(frame, linear_bytes, bytes, &walked.kind, &walked.packet))
+		return;
+	REQUIRE(walked.kind == PACKET_PLACED && outcome->kind == PACKET_PLACED);
+	REQUIRE(memcmp(&walked.packet, &outcome->packet, sizeof(walked.packet)) == 0);
+}
+
 /* Parses a copy of the frame that ends where its heap block ends. `leftover` fills the packet beforehand: nothing of it
  * may shine through. */
 static struct outcome parse(const uint8_t *frame, size_t linear_bytes, size_t bytes, int leftover)
@@ -28,6 +41,7 @@ static struct outcome parse(const uint8_t *frame, size_t linear_bytes, size_t by
 	if (linear_bytes)
 		memcpy(block, frame, linear_bytes);
 	outcome.kind = parse_frame(block, linear_bytes, bytes, &outcome.packet);
+	require_same_by_walking(block, linear_bytes, bytes, &outcome);
 	REQUIRE(!outcome.packet.transport_at || outcome.packet.transport_at < linear_bytes);
 	free(block);
 	return outcome;

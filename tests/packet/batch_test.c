@@ -45,7 +45,8 @@ static const char configuration[] =
 	"50}}\n"
 	"  - {name: settler, protocol: udp, ports: [99], limit: {packets_per_second: 0.25, burst: 99}}\n";
 
-static struct world world;
+/* With room for everybody: whose set is full is another matter. */
+static struct world world = {.table_users = 20000};
 static cpu_set_t usable;
 static int home; /* the CPU of what is not said to run on others */
 

@@ -367,8 +367,7 @@ int datapath_apply(struct datapath *dp, const struct config *config, struct erro
 	const struct catalogue_slot *before = datapath_catalogue(dp);
 	__u32 old_slot = LIVE_POLICY_SLOT(dp->state->live.active), policy_slot = !old_slot;
 	unsigned classifier_slot = !LIVE_CLASSIFIER_SLOT(dp->state->live.active);
-	struct image_context context = {
-		.previous = before, .service_key = dp->state->live.hash_keys[HASH_KEYS - 1], .jiffy_ns = dp->jiffy_ns};
+	struct image_context context = {.previous = before, .jiffy_ns = dp->jiffy_ns};
 
 	int failure = image_compile(config, &context, &image, err);
 	if (!failure)

@@ -15,6 +15,8 @@ DEFINE_CLEANUP(struct image, image_free)
 #define NS_PER_SECOND 1e9
 #define UNLIMITED_NS  (1ULL << 46) /* a tolerance that no TAT reaches */
 
+#define STATE_AHEAD_MOST_NS ((1ULL << (63 - STATE_TAT_SHIFT)) - 1) /* half of what a state's TAT can say */
+
 /* Between two samples of a busy service on one CPU: a millisecond, and longer where many services share what sampling
  * may cost altogether: 50,000 samples a second, half a percent of a CPU. */
 #define SAMPLE_GAP_NS   1000000
@@ -96,7 +98,8 @@ static void policy_set_limit(struct policy *policy, const struct config_pace *pa
 	policy->increment_ns = pace->per_second > 0 ? policy_increment(pace->per_second) : 0;
 	policy->tolerance_ns = pace_tolerance(pace, 1, jiffy_ns);
 	policy->charge = (policy->increment_ns << STATE_TAT_SHIFT) + 1;
-	policy->least_late = -(__s64)(policy->tolerance_ns << STATE_TAT_SHIFT);
+	__u64 state_ns = policy->tolerance_ns < STATE_AHEAD_MOST_NS ? policy->tolerance_ns : STATE_AHEAD_MOST_NS;
+	policy->least_late = -(__s64)(state_ns << STATE_TAT_SHIFT);
 }
 
 static void policies_set_lists(struct policy_slot *slot, const struct config *config, __u64 jiffy_ns)

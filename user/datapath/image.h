@@ -19,7 +19,6 @@ struct image {
 /* What the compilation depends on beside the configuration. */
 struct image_context {
 	const struct catalogue_slot *previous; /* services that are there keep their numbers; NULL: none are */
-	__u64 service_key;                     /* of the users' hash: live.hash_keys[HASH_KEYS - 1] */
 	__u64 jiffy_ns;                        /* a burst is never less than two jiffies' worth */
 };
 
