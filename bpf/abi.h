@@ -92,9 +92,8 @@ enum malformation {
 #define FEATURE_LISTS    (1U << 6)
 #define FEATURE_RESPONSE (1U << 7) /* requests are sampled, and their replies timed */
 
-/* And what this kernel grants, and the policy leaves room for. */
-#define FEATURE_FLAT  (1U << 8) /* the meter's table is one value, whose address is known */
-#define FEATURE_SHORT (1U << 9) /* there is a short way */
+/* And what this kernel grants. */
+#define FEATURE_FLAT (1U << 8) /* the meter's table is one value, whose address is known: there is a short way */
 
 /* Those that a service's policy may ask for. */
 #define FEATURES_OF_KINDS    (FEATURE_PAYLOAD | FEATURE_TENANTS | FEATURE_TAGS)

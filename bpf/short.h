@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* The short way, which most packets take where few users are active: an ordinary frame, of a user that is known by its
- * source or its payload and within its limit in packets, or its level, to a service with room in its capacity. The
- * steps are those of every packet's way; but what is known of this one stays in registers, where on the whole way it is
- * written down for the steps that may come. Whoever is turned back goes that, from its beginning: nothing has happened.
- */
+ * source or its payload, on no list, and within its limit in packets, or its level, to a service with room in its
+ * capacity. The steps are those of every packet's way; but what is known of this one stays in registers, where on the
+ * whole way it is written down for the steps that may come. Whoever is turned back goes that, from its beginning:
+ * nothing has happened. */
 #pragma once
 
 #include "abi.h"
@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "compiler.h"
 #include "features.h"
+#include "lists.h"
 #include "meter.h"
 #include "packet.h"
 #include "sample.h"
@@ -92,8 +93,15 @@ static __always_inline bool short_pass(struct xdp_md *ctx, const struct policy *
 
 /* For each family by itself, and for who asks for nothing more: the compiler leaves out what others need. Of a service
  * the number is its policy's. */
-static __always_inline bool short_judge(struct xdp_md *ctx, __u32 active, const struct packet *packet)
+static __always_inline bool short_judge(struct xdp_md *ctx, __u32 active, const struct packet *packet, bool lists,
+                                        int *listed)
 {
+	if (lists) {
+		struct address source = {{packet->source[0], packet->source[1]}};
+		*listed = list_judge(&source, packet->ipv6, active);
+		if (*listed != LIST_NONE)
+			return false;
+	}
 	__u32 number = service_find(LIVE_CLASSIFIER_SLOT(active), packet);
 	if (unlikely(number >= SERVICES_MAX))
 		return false;
@@ -112,14 +120,15 @@ static __always_inline bool short_judge(struct xdp_md *ctx, __u32 active, const 
 	       short_pass(ctx, policy, number, &terms, packet->bytes, now);
 }
 
-/* Whether the packet has passed, and been counted: on this way all is done. */
-static __always_inline bool short_way(struct xdp_md *ctx, __u32 active)
+/* Whether the packet has passed, and been counted: on this way all is done. Else, where `lists` are to be asked and
+ * have been, `*listed` is what they say of its source. */
+static __always_inline bool short_way(struct xdp_md *ctx, __u32 active, bool lists, int *listed)
 {
 	struct packet packet;
 
 	if (unlikely(active & LIVE_BATCHES))
 		return false;
 	if (packet_is_ordinary_ipv4(ctx, &packet))
-		return short_judge(ctx, active, &packet);
-	return packet_is_ordinary_ipv6(ctx, &packet) && short_judge(ctx, active, &packet);
+		return short_judge(ctx, active, &packet, lists, listed);
+	return packet_is_ordinary_ipv6(ctx, &packet) && short_judge(ctx, active, &packet, lists, listed);
 }

@@ -50,15 +50,15 @@ static __always_inline __u32 policy_number(__u32 active, const struct packet *pa
 	return service;
 }
 
-/* Whose packet it is, and whether that user may send it. Of a service that asks for nothing but a limit in packets most
- * take the shorter way, where few users are active: of sources at once, of others when it is known who they are. */
+/* Whose packet it is, and whether that user may send it. Where few users are active most of a service that asks for
+ * nothing but a limit in packets are told at once, whoever could not go the short way: tags, tenants, tagged frames. */
 static __always_inline __u32 user_judge(struct xdp_md *ctx, __u32 active, __u32 number, const struct packet *packet,
                                         struct service_tallies *counted, __u64 now)
 {
 	const struct policy_slot *slot = &state.policies[LIVE_POLICY_SLOT(active)];
 	const struct policy *policy = &slot->policies[number];
-
 	struct user user;
+
 	user_by_kind(ctx, &state.live, slot, number, packet, &user);
 	if (!(policy->flags & POLICY_ASKS_MORE) && !batch_is_on()) {
 		struct meter_set *set = meter_set_at(user.set);
@@ -83,11 +83,14 @@ SEC("xdp")
 int spillway(struct xdp_md *ctx)
 {
 	struct packet packet;
+	int listed = LISTS; /* nobody has asked them */
 
 	__u32 active = *(const volatile __u32 *)&state.live.active;
-
-	if (FEATURE(FEATURE_SHORT) && short_way(ctx, active))
-		return (int)action_passed;
+	if (FEATURE(FEATURE_FLAT)) {
+		if (FEATURE(FEATURE_LISTS) ? short_way(ctx, active, true, &listed)
+		                           : short_way(ctx, active, false, &listed))
+			return (int)action_passed;
+	}
 
 	enum packet_kind kind = packet_parse(ctx, &packet);
 	const struct policy_slot *judged_by = &state.policies[LIVE_POLICY_SLOT(active)];
@@ -102,8 +105,8 @@ int spillway(struct xdp_md *ctx)
 		number = SERVICE_OTHER;
 	const struct policy *policy = &judged_by->policies[number];
 
-	int listed = FEATURE(FEATURE_LISTS) ? list_judge((const struct address *)packet.source, packet.ipv6, active)
-	                                    : LIST_NONE;
+	if (FEATURE(FEATURE_LISTS) && listed == LISTS)
+		listed = list_judge((const struct address *)packet.source, packet.ipv6, active);
 	if (listed == LIST_DENY)
 		return verdict_count(
 			policy->service,

@@ -128,7 +128,7 @@ static int handle_questions(void)
 	return handler < 0 ? handler : 0;
 }
 
-/* The meter's table has a size, and a shape. There is a short way where that is flat, and no list is to be asked. */
+/* The meter's table has a size, and a shape. */
 static void shape_table(const struct spillway_bpf *skeleton, const struct keeper *keeper, uint32_t features)
 {
 	struct bpf_map *const tables[] = {skeleton->maps.meter_sets, skeleton->maps.meter_details,
@@ -144,7 +144,7 @@ static void shape_table(const struct spillway_bpf *skeleton, const struct keeper
 	bpf_map__set_max_entries(skeleton->maps.meter_sets, 1);
 	bpf_map__set_value_size(skeleton->maps.meter_sets, keeper->sets * (uint32_t)sizeof(struct meter_set));
 	to_load.flat = skeleton->maps.meter_sets;
-	to_load.features |= FEATURE_FLAT | (features & FEATURE_LISTS ? 0 : FEATURE_SHORT);
+	to_load.features |= FEATURE_FLAT;
 }
 
 int program_load(struct keeper *keeper, uint32_t features, struct error *err)
