@@ -27,8 +27,8 @@ struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1); /* the daemon sizes it */
 	__uint(map_flags, BPF_F_MMAPABLE);
-	__type(key, __u32);
-	__type(value, struct meter_set);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct meter_set)); /* or of all of them: no type's */
 } meter_sets SEC(".maps");
 
 struct {
@@ -682,6 +682,7 @@ __noinline int meter_judge_slowly(struct meter_set *set, const struct policy *po
 static __always_inline __u64 meter_increment(const struct live *live, const struct policy *policy, __u32 number,
                                              __u32 flags, __u64 limit, __u64 now)
 {
+	OPAQUE(number); /* its bound is checked in the register that is used */
 	if (!FEATURE(FEATURE_LEVELS) || (policy->flags & (POLICY_LEVEL | POLICY_BYTES)) != flags || number >= POLICIES)
 		return limit;
 	return level_increment(*(const volatile __u64 *)&state.levels[number], live->relax_after, limit, now);

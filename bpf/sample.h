@@ -193,7 +193,10 @@ __noinline int sample_passed(struct xdp_md *ctx, struct service_tallies *counted
 	const struct policy_slot *slot = &state.policies[LIVE_POLICY_SLOT(*(const volatile __u32 *)&state.live.active)];
 	struct packet packet;
 
-	if (!counted || number >= POLICIES || packet_parse(ctx, &packet) != PACKET_PLACED)
+	if (!counted || packet_parse(ctx, &packet) != PACKET_PLACED)
+		return 0;
+	OPAQUE(number); /* its bound is checked in the register that is used */
+	if (number >= POLICIES)
 		return 0;
 	const struct policy *policy = &slot->policies[number];
 	const struct tally *tally = &counted->outcomes[OUTCOME_PASSED];

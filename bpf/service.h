@@ -9,10 +9,14 @@
 #include "packet.h"
 #include "state.h"
 
+static __always_inline __u32 half_byte(__u64 half, __u32 index)
+{
+	return (half >> (8 * (index & 7))) & 0xff; /* network order in a little-endian word */
+}
+
 static __always_inline __u32 address_byte(const __u64 address[2], __u32 index)
 {
-	__u64 half = index & 8 ? address[1] : address[0];
-	return (half >> (8 * (index & 7))) & 0xff; /* network order in a little-endian word */
+	return half_byte(index & 8 ? address[1] : address[0], index);
 }
 
 /* The service of a row that has destinations, in one of the two classifiers. A function of its own: what calls it has
@@ -21,7 +25,6 @@ __noinline int destination_service(__u32 slot, __u32 row, __u32 ipv6, __u64 high
 {
 	const struct classifier_slot *classifier = &state.classifiers[slot & 1];
 	const struct destination_root *root = &classifier->roots[row & (ROOTS_MAX - 1)][ipv6 & 1];
-	const __u64 address[2] = {high, low};
 
 	if (((high ^ root->value[0]) & root->mask[0]) | ((low ^ root->value[1]) & root->mask[1]))
 		return SERVICE_OTHER;
@@ -30,7 +33,10 @@ __noinline int destination_service(__u32 slot, __u32 row, __u32 ipv6, __u64 high
 
 	__u32 node = root->node;
 	for (__u32 byte = root->skip; byte < 16; byte++) {
-		__u32 leaf = classifier->nodes[node & (NODES_MAX - 1)].leaves[address_byte(address, byte)];
+		__u64 half = high;
+		if (byte & 8)
+			half = low;
+		__u32 leaf = classifier->nodes[node & (NODES_MAX - 1)].leaves[half_byte(half, byte)];
 		if (!(leaf & LEAF_IS_NODE))
 			return leaf;
 		node = leaf;

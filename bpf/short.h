@@ -20,11 +20,17 @@
 #include "user.h"
 #include "verdict.h"
 
+/* Of a service's number, which is below SERVICES_MAX as user space has written it: a bound for the verifier, whatever
+ * register the number is in. What lies between is other parts of the state. */
+#define POLICY_INDEX_MASK 2047
+_Static_assert(SERVICES_MAX <= POLICY_INDEX_MASK + 1, "a service's number would be cut");
+
 /* On what terms a packet is charged. */
 struct short_terms {
 	__u64 charge;
 	__s64 least_late;
 	struct capacity capacity; /* `step_ns` is 0 where there is none */
+	struct capacity_state *shared;
 	struct place place;
 };
 
@@ -69,6 +75,7 @@ static __always_inline bool short_terms(struct xdp_md *ctx, const struct policy_
 		capacity_now(shared, policy, live->relax_after, packet->bytes, false, now, &terms->capacity);
 	if (shared && terms->capacity.step_ns && !capacity_free(shared, &terms->capacity, now))
 		return false;
+	terms->shared = shared;
 	return short_place(ctx, slot, number, packet, &terms->place);
 }
 
@@ -82,8 +89,8 @@ static __always_inline bool short_pass(struct xdp_md *ctx, const struct policy *
 	struct service_tallies *counted = verdict_tallies(number);
 	if (!counted)
 		return true;
-	if (terms->capacity.step_ns)
-		capacity_owe(&state.capacities[number], &terms->capacity, &counted->owed_ns, now);
+	if (terms->shared && terms->capacity.step_ns)
+		capacity_owe(terms->shared, &terms->capacity, &counted->owed_ns, now);
 	bool due = sample_is_due(counted, now);
 	verdict_tally(counted, OUTCOME_PASSED, bytes);
 	if (unlikely(due) && policy->flags & POLICY_RESPONSE)
@@ -103,8 +110,7 @@ static __always_inline bool short_judge(struct xdp_md *ctx, __u32 active, const 
 			return false;
 	}
 	__u32 number = service_find(LIVE_CLASSIFIER_SLOT(active), packet);
-	if (unlikely(number >= SERVICES_MAX))
-		return false;
+	number &= POLICY_INDEX_MASK;
 	const struct policy_slot *slot = &state.policies[LIVE_POLICY_SLOT(active)];
 	const struct policy *policy = &slot->policies[number];
 	struct short_terms terms = {};

@@ -48,18 +48,14 @@ users() {
 
 # Every user in the table, a line each: ADDRESS TENURED SPILLED.
 table() {
-	bpftool -j map dump pinned "$SPILLWAY_PINS/meter_sets" >"$DIR/meter_sets" &
-	bpftool -j map dump pinned "$SPILLWAY_PINS/meter_details" >"$DIR/meter_details"
-	wait $!
-	python3 - "$DIR" <<-'END'
-		import json, socket, struct, sys
-		sets, details = (json.load(open(f"{sys.argv[1]}/{name}")) for name in ("meter_sets", "meter_details"))
-		for cells, users in zip(sets, details):
-		    cells, users = cells["formatted"]["value"], users["formatted"]["value"]["users"]
-		    for state, tag, user in zip(cells["states"], cells["tags"], users):
-		        if tag:
-		            key = struct.pack("<Q", user["key"][1])[4:]
-		            print(socket.inet_ntoa(key), state >> 19 & 1, user["spilled_packets"])
+	PYTHONPATH="$BATS_TEST_DIRNAME/.." python3 - "$SPILLWAY_PINS" <<-'END'
+		import socket, struct, sys
+		from pinned_map import cells, pinned_map
+		sets, details = (pinned_map(f"{sys.argv[1]}/{name}") for name in ("meter_sets", "meter_details"))
+		for at, number in cells(sets):
+		    state, = struct.unpack_from("<Q", sets, at)
+		    address, spilled = struct.unpack_from("<12x4s24xQ", details, 64 * number)  # struct user_detail
+		    print(socket.inet_ntoa(address), state >> 19 & 1, spilled)
 	END
 }
 

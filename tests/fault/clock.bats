@@ -88,19 +88,13 @@ watch_rates() {
 
 # age_cells MINUTES: every user was last seen so much longer ago.
 age_cells() {
-	python3 - "$SPILLWAY_PINS/meter_sets" "$1" <<-'END'
-		import json, subprocess, sys
-		def bpftool(*arguments):
-		    return subprocess.run(["bpftool", "-j", "map", *arguments], check=True, capture_output=True, text=True).stdout
-		aged = int(sys.argv[2]) * 60 * 10**9 << 20
-		for entry in json.loads(bpftool("dump", "pinned", sys.argv[1])):
-		    value = bytearray(int(byte, 16) for byte in entry["value"])
-		    for cell in range(4):
-		        if any(value[32 + 4 * cell:36 + 4 * cell]):
-		            state = int.from_bytes(value[8 * cell:8 * cell + 8], "little")
-		            value[8 * cell:8 * cell + 8] = ((state - aged) % 2**64).to_bytes(8, "little")
-		            bpftool("update", "pinned", sys.argv[1], "key", "hex", *(byte[2:] for byte in entry["key"]),
-		                    "value", "hex", *(f"{byte:02x}" for byte in value))
+	PYTHONPATH="$BATS_TEST_DIRNAME/.." python3 - "$SPILLWAY_PINS/meter_sets" "$1" <<-'END'
+		import struct, sys
+		from pinned_map import cells, pinned_map
+		sets, aged = pinned_map(sys.argv[1]), int(sys.argv[2]) * 60 * 10**9 << 20
+		for at, _ in cells(sets):
+		    state, = struct.unpack_from("<Q", sets, at)
+		    struct.pack_into("<Q", sets, at, (state - aged) % 2**64)
 	END
 }
 

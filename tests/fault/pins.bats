@@ -235,13 +235,10 @@ faulty() {
 
 # Writes a version into the pinned state, the second word of `struct live`, and prints the one that was there.
 set_abi() {
-	python3 - "$SPILLWAY_PINS/state" "$1" <<-'END'
-		import ctypes, mmap, struct, sys
-		BPF_SYSCALL, BPF_OBJ_GET = 321, 7
-		path = ctypes.create_string_buffer(sys.argv[1].encode())
-		attributes = ctypes.create_string_buffer(struct.pack("QII", ctypes.addressof(path), 0, 0))
-		fd = ctypes.CDLL(None).syscall(BPF_SYSCALL, BPF_OBJ_GET, attributes, 16)
-		state = mmap.mmap(fd, mmap.PAGESIZE)
+	PYTHONPATH="$BATS_TEST_DIRNAME/.." python3 - "$SPILLWAY_PINS/state" "$1" <<-'END'
+		import struct, sys
+		from pinned_map import pinned_map
+		state = pinned_map(sys.argv[1])
 		print(struct.unpack_from("I", state, 4)[0])
 		struct.pack_into("I", state, 4, int(sys.argv[2]))
 	END
