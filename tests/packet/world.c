@@ -97,7 +97,7 @@ void world_forget(struct world *world)
 	struct datapath *dp = world->datapath;
 	struct error err;
 
-	for (int key = 0; key < HASH_KEYS - 1; key++) /* the last one is in the lists' filter already */
+	for (int key = 0; key < HASH_KEYS - 1; key++)                 /* the last one is in the lists' filter already */
 		dp->state->live.hash_keys[key] += 0x9e3779b97f4a7c16; /* even: they stay odd */
 	memset(dp->details, 0, dp->sets * sizeof(*dp->details));
 	memset(dp->table, 0, dp->sets * sizeof(*dp->table));

@@ -132,11 +132,11 @@ static int load(struct keeper *keeper, const struct keeper_order *order, struct 
 	keeper->sets = pinned_sets(keeper->pins, &keeper->flat);
 	if (!keeper->sets) {
 		keeper->sets = sets_for(order->table_users);
-		keeper->flat &= keeper->sets <= FLAT_SETS_MAX;
 		int failure = memory_check(table_bytes(keeper->sets), err);
 		if (failure)
 			return failure;
 	}
+	keeper->flat &= keeper->sets <= FLAT_SETS_MAX;
 	keeper->list_entries = pinned_entries(keeper->pins, "lists");
 	if (!keeper->list_entries)
 		keeper->list_entries = order->list_entries ? order->list_entries : CONFIG_LIST_ENTRIES_DEFAULT;
