@@ -7,7 +7,7 @@
 #include <linux/types.h>
 #endif
 
-#define SPILLWAY_ABI 11
+#define SPILLWAY_ABI 12
 
 #define IPV4_MAPPED bpf_htonl(0x0000ffff) /* the third word of ::ffff:a.b.c.d */
 
@@ -153,8 +153,9 @@ struct policy {
 	__u64 connection_increment_ns; /* the same for a TCP SYN */
 	__u64 connection_tolerance_ns;
 	__u64 capacity_increment; /* as a level's: nanoseconds a packet, or as `byte_increment` a byte; 0: no limit */
-	__u64 capacity_tick_ns;   /* what arrives in that time, and CAPACITY_STEP_PACKETS at once, is a rank's step */
-	__u64 payload_mask[2];    /* cuts 16 bytes of the datagram to the user's */
+	__u64 capacity_tick_ns; /* what arrives in that time, and CAPACITY_STEP_PACKETS at once, is a rank's step; where
+	                         * there is never a capacity, CAPACITY_STEP_NONE_NS */
+	__u64 payload_mask[2];  /* cuts 16 bytes of the datagram to the user's */
 };
 
 #define BYTE_SHIFT 10
@@ -162,6 +163,7 @@ struct policy {
 /* A rank at half the capacity that found room for two packets alone lost 4 %; with eight it loses less than 0.01 % (the
  * queue M/D/1). Where capacity is in bytes they are of a common size. */
 #define CAPACITY_STEP_PACKETS 8
+#define CAPACITY_STEP_NONE_NS (1ULL << 48) /* a step that nobody fills */
 #define CAPACITY_STEP_BYTES   (CAPACITY_STEP_PACKETS * 1514ULL)
 
 /* Of a step, what a CPU has admitted and owes the capacity: a 32nd at most, so that sixteen CPUs owe half a step. */
@@ -334,9 +336,9 @@ struct list_allowance {
 struct state {
 	struct live live;
 	struct policy_slot policies[2];
-	struct classifier_slot classifiers[2];
 	__u64 levels[POLICIES]; /* LEVEL_WORD: what a user of weight 1 may send now */
 	struct capacity_state capacities[SERVICES_MAX];
+	struct classifier_slot classifiers[2];
 	struct list_allowance allowance; /* written by the packet path */
 };
 

@@ -42,6 +42,12 @@ static __always_inline __u64 level_increment(__u64 word, __u32 relax_after, __u6
 	return increment && age <= relax_after ? increment : configured;
 }
 
+/* The step of a capacity in packets as it is configured; CAPACITY_STEP_NONE_NS at least where none is. */
+static __always_inline __u64 capacity_step_fixed(const struct policy *policy)
+{
+	return policy->capacity_tick_ns + CAPACITY_STEP_PACKETS * policy->capacity_increment;
+}
+
 /* The capacity of the policy's service, where it has one now: else `*capacity` stays as it is. Its words lie beside the
  * time that is charged: they cost no cache line more. `connects`: the packet is a TCP SYN, which may count for what its
  * connection brings. */
@@ -123,17 +129,25 @@ static __always_inline bool capacity_names(struct capacity_state *state, __u64 n
 	return true;
 }
 
-/* Charges what is admitted. */
-static __always_inline void capacity_charge(struct capacity_state *state, const struct capacity *capacity,
-                                            __u64 cost_ns, __u64 now)
+/* Charges what is admitted. A function of its own: it is rare where a CPU owes, and its tries are many. */
+__noinline int capacity_charge(struct capacity_state *state, const struct capacity *capacity, __u64 cost_ns, __u64 now)
 {
+	if (!state || !capacity)
+		return 0;
 	for (int try = 0; try < CAPACITY_TRIES; try++) {
 		__u64 seen = *(volatile __u64 *)&state->tat_ns;
 		__u64 next = now + capacity_ahead(seen, capacity, now) + cost_ns;
 		if (__sync_val_compare_and_swap(&state->tat_ns, seen, next) == seen)
-			return;
+			return 0;
 	}
 	__sync_fetch_and_add(&state->tat_ns, cost_ns); /* contended: it is ahead of now */
+	return 0;
+}
+
+/* What one CPU may owe. */
+static __always_inline __u64 capacity_may_owe(const struct capacity *capacity)
+{
+	return capacity->step_ns >> CAPACITY_OWED_SHIFT;
 }
 
 /* Charges a packet that is admitted, or has this CPU owe it: a locked instruction on a line that all CPUs want is then
@@ -143,7 +157,7 @@ static __always_inline void capacity_owe(struct capacity_state *state, const str
                                          __u64 now)
 {
 	__u64 owed = *owed_ns + capacity->cost_ns;
-	bool due = owed >= capacity->step_ns >> CAPACITY_OWED_SHIFT;
+	bool due = owed >= capacity_may_owe(capacity);
 
 	*owed_ns = due ? 0 : owed;
 	if (due)

@@ -424,14 +424,41 @@ __noinline int cell_note(struct meter_set *set, __u64 cell, const struct metered
 }
 
 /* Whether a packet that was counted as a cell's `packets`-th is one to take note at: the second, and the second past
- * SETTLED_PACKETS and past each TENURE_PACKETS, or past the carry. */
+ * SETTLED_PACKETS and past the carry. */
+static __always_inline bool cell_countable(__u64 packets)
+{
+	return (packets & (CARRY_AT - 1) & ~SETTLED_PACKETS) == 2;
+}
+
+/* The same where tenure counts: the second past each TENURE_PACKETS, too. */
 static __always_inline bool cell_notable(__u64 packets)
 {
 	if (FEATURE(FEATURE_CAPACITY)) {
 		OPAQUE(packets); /* else both ways become one, with a register for the mask */
 		return (packets & (TENURE_PACKETS - 1)) == 2;
 	}
-	return (packets & (CARRY_AT - 1) & ~SETTLED_PACKETS) == 2;
+	return cell_countable(packets);
+}
+
+/* Takes note of a packet that is nothing but one of each sixteenth where tenure counts, of a user that has been written
+ * down: of such a one nothing needs to be known but its tag. False where there is more to do; then nothing has
+ * happened.
+ */
+__noinline int cell_note_steady(struct meter_set *set, __u32 set_index, __u32 tag, __u64 packets, __u64 now)
+{
+	struct set_details *details = meter_details_of(set_index);
+
+	if (!FEATURE(FEATURE_CAPACITY) || !set || !details || packets == 2 || packets >= CARRY_AT)
+		return false;
+	__u64 cell = cell_find(set, tag);
+	if (cell >= SET_CELLS)
+		return false;
+	BOUND_CELL(cell);
+	struct user_detail *user = &details->users[cell];
+	if (user->tag != tag)
+		return false;
+	cell_steady(set, cell, user, now);
+	return true;
 }
 
 /* Counts a packet that was over. A user that is spilled before its second packet passes is introduced here: its cell
@@ -743,11 +770,13 @@ static __always_inline struct meter_cell *state_cell(__u64 *state)
 }
 
 /* The common case by itself, in as few instructions as it takes: a packet of a user that has a cell, is within its
- * limit, and is not to be written down. `charge` and `least_late` as in `struct policy`. Whether it was charged; else
- * nothing has happened. */
-static __always_inline bool meter_pass(struct meter_set *set, __u32 tag, __u64 charge, __s64 least_late, __u32 bytes,
-                                       __u64 now)
+ * limit, and is not to be written down. `charge` and `least_late` as in `struct policy`; `tenure`: it counts, as it
+ * does where there can be a capacity. Whether the packet was charged; else nothing has happened that may not happen
+ * again. */
+static __always_inline bool meter_pass(struct meter_set *set, const struct place *place, __u64 charge, __s64 least_late,
+                                       bool tenure, __u32 bytes, __u64 now)
 {
+	__u32 tag = place->tag;
 	__u64 *state = &set->states[cell_first(tag)];
 
 	if (unlikely(state_cell(state)->tag != tag)) {
@@ -762,7 +791,10 @@ static __always_inline bool meter_pass(struct meter_set *set, __u32 tag, __u64 c
 	if (unlikely(late < least_late))
 		return false;
 	__u64 next = state_catch_up(seen, late, charge);
-	if (unlikely(cell_notable(next & STATE_PACKETS_MASK)))
+	__u64 packets = next & STATE_PACKETS_MASK;
+	if (!tenure && unlikely(cell_countable(packets)))
+		return false;
+	if (tenure && unlikely(cell_notable(packets)) && !cell_note_steady(set, place->set, tag, packets, now))
 		return false;
 	__u64 found = __sync_val_compare_and_swap(state, seen, next);
 	OPAQUE(found); /* else its comparison becomes a number, which is compared again */

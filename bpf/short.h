@@ -29,8 +29,8 @@ _Static_assert(SERVICES_MAX <= POLICY_INDEX_MASK + 1, "a service's number would 
 struct short_terms {
 	__u64 charge;
 	__s64 least_late;
-	struct capacity capacity; /* `step_ns` is 0 where there is none */
-	struct capacity_state *shared;
+	__u64 cost_ns;    /* of the service's capacity, where it has one */
+	__u64 may_owe_ns; /* to that, before it is charged */
 	struct place place;
 };
 
@@ -51,6 +51,23 @@ static __always_inline bool short_place(struct xdp_md *ctx, const struct policy_
 	return true;
 }
 
+/* The terms of the service's capacity, and whether there is room for any rank. A capacity that is fixed, or of
+ * nobody's, is taken as it is configured: a step that nobody fills is that of none. */
+static __always_inline bool short_capacity(const struct policy *policy, __u32 number, const struct packet *packet,
+                                           __u64 now, struct short_terms *terms)
+{
+	const struct capacity_state *shared = &state.capacities[number];
+	struct capacity capacity = {.cost_ns = policy->capacity_increment, .step_ns = capacity_step_fixed(policy)};
+
+	if (FEATURE(FEATURE_LEVELS) && policy->flags & POLICY_MOVES) {
+		capacity = (struct capacity){.step_ns = CAPACITY_STEP_NONE_NS};
+		capacity_now(shared, policy, state.live.relax_after, packet->bytes, false, now, &capacity);
+	}
+	terms->cost_ns = capacity.cost_ns;
+	terms->may_owe_ns = capacity_may_owe(&capacity);
+	return capacity_free(shared, &capacity, now);
+}
+
 /* The terms of a service that asks for more than a limit in packets for each source: of a packet that is of no gauge,
  * opens no connection, and finds room for any rank in its service's capacity. */
 static __always_inline bool short_terms(struct xdp_md *ctx, const struct policy_slot *slot, __u32 number,
@@ -60,7 +77,8 @@ static __always_inline bool short_terms(struct xdp_md *ctx, const struct policy_
 	const struct live *live = &state.live;
 	bool tcp = packet->table == PORTS_TCP;
 
-	if (policy->flags & (POLICY_GAUGED | POLICY_BYTES) || packet_connects(ctx, packet))
+	if (policy->flags & (POLICY_GAUGED | POLICY_BYTES) || packet_connects(ctx, packet) ||
+	    !short_place(ctx, slot, number, packet, &terms->place))
 		return false;
 	terms->charge = policy->charge;
 	terms->least_late = policy->least_late;
@@ -70,27 +88,39 @@ static __always_inline bool short_terms(struct xdp_md *ctx, const struct policy_
 		terms->least_late = least_late(level_burst_ns(policy->tolerance_ns, increment_ns,
 		                                              tcp ? LEVEL_PACKETS_CONNECTED : LEVEL_PACKETS));
 	}
-	struct capacity_state *shared = meter_capacity_of(policy);
-	if (shared)
-		capacity_now(shared, policy, live->relax_after, packet->bytes, false, now, &terms->capacity);
-	if (shared && terms->capacity.step_ns && !capacity_free(shared, &terms->capacity, now))
-		return false;
-	terms->shared = shared;
-	return short_place(ctx, slot, number, packet, &terms->place);
+	return !FEATURE(FEATURE_CAPACITY) || short_capacity(policy, number, packet, now, terms);
 }
 
-/* Charges the packet, and counts it. False where it does not simply pass. */
-static __always_inline bool short_pass(struct xdp_md *ctx, const struct policy *policy, __u32 number,
-                                       const struct short_terms *terms, __u32 bytes, __u64 now)
+/* Charges what this CPU owes to the service's capacity, as that is now: it is too rare for its terms to be kept at
+ * hand. */
+static __always_inline void short_settle(const struct policy *policy, __u32 number, __u64 owed_ns, __u64 now)
 {
-	if (unlikely(!meter_pass(meter_set_flat(terms->place.set), terms->place.tag, terms->charge, terms->least_late,
-	                         bytes, now)))
-		return false;
+	struct capacity_state *shared = &state.capacities[number];
+	struct capacity capacity = {};
+
+	capacity_now(shared, policy, state.live.relax_after, 0, false, now, &capacity);
+	capacity_charge(shared, &capacity, owed_ns, now);
+}
+
+/* Charges the packet, to its service's capacity too where that can have one, and counts it. False where it does not
+ * simply pass. */
+static __always_inline bool short_pass(struct xdp_md *ctx, const struct policy *policy, __u32 number,
+                                       const struct short_terms *terms, bool shares, __u32 bytes, __u64 now)
+{
 	struct service_tallies *counted = verdict_tallies(number);
 	if (!counted)
-		return true;
-	if (terms->shared && terms->capacity.step_ns)
-		capacity_owe(terms->shared, &terms->capacity, &counted->owed_ns, now);
+		return false;
+	if (unlikely(!meter_pass(meter_set_flat(terms->place.set), &terms->place, terms->charge, terms->least_late,
+	                         shares, bytes, now)))
+		return false;
+	if (FEATURE(FEATURE_CAPACITY) && shares) {
+		__u64 owed = counted->owed_ns + terms->cost_ns;
+		if (unlikely(owed >= terms->may_owe_ns)) {
+			short_settle(policy, number, owed, now);
+			owed = 0;
+		}
+		counted->owed_ns = owed;
+	}
 	bool due = sample_is_due(counted, now);
 	verdict_tally(counted, OUTCOME_PASSED, bytes);
 	if (unlikely(due) && policy->flags & POLICY_RESPONSE)
@@ -113,17 +143,17 @@ static __always_inline bool short_judge(struct xdp_md *ctx, __u32 active, const 
 	number &= POLICY_INDEX_MASK;
 	const struct policy_slot *slot = &state.policies[LIVE_POLICY_SLOT(active)];
 	const struct policy *policy = &slot->policies[number];
-	struct short_terms terms = {};
+	struct short_terms terms;
 	__u64 now = clock_ns();
 
 	if (!FEATURE(FEATURES_OF_POLICIES) || likely(policy->flags & POLICY_PLAIN)) {
 		terms.place = user_place_of_source(&state.live, policy, number, packet);
 		terms.charge = policy->charge;
 		terms.least_late = policy->least_late;
-		return short_pass(ctx, policy, number, &terms, packet->bytes, now);
+		return short_pass(ctx, policy, number, &terms, false, packet->bytes, now);
 	}
 	return short_terms(ctx, slot, number, packet, now, &terms) &&
-	       short_pass(ctx, policy, number, &terms, packet->bytes, now);
+	       short_pass(ctx, policy, number, &terms, true, packet->bytes, now);
 }
 
 /* Whether the packet has passed, and been counted: on this way all is done. Else, where `lists` are to be asked and

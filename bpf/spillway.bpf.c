@@ -62,8 +62,9 @@ static __always_inline __u32 user_judge(struct xdp_md *ctx, __u32 active, __u32 
 	user_by_kind(ctx, &state.live, slot, number, packet, &user);
 	if (!(policy->flags & POLICY_ASKS_MORE) && !batch_is_on()) {
 		struct meter_set *set = meter_set_at(user.set);
+		struct place place = {.set = user.set, .tag = user.tag};
 		__u64 charge = state_charged(user_cost(user.share, policy->increment_ns));
-		if (set && likely(meter_pass(set, user.tag, charge, policy->least_late, packet->bytes, now)))
+		if (set && likely(meter_pass(set, &place, charge, policy->least_late, false, packet->bytes, now)))
 			return OUTCOME_PASSED;
 	}
 	struct metered metered;

@@ -131,6 +131,7 @@ static void policy_set_capacity(struct policy *policy, const struct config_servi
 	bool moves = service->adaptive.on && !service->capacity_held;
 	double most = service->capacity_pps;
 
+	policy->capacity_tick_ns = CAPACITY_STEP_NONE_NS;
 	if (most <= 0 && !moves)
 		return;
 	policy->flags |= POLICY_CAPACITY | (moves ? POLICY_MOVES : 0);
