@@ -280,3 +280,13 @@ size_t frame_write(const char *words, unsigned char out[FRAME_MAX])
 	grow(&writer, pad);
 	return writer.length < cut ? writer.length : cut;
 }
+
+size_t frame_write_padded(const char *words, unsigned char out[FRAME_MAX])
+{
+	size_t length = frame_write(words, out);
+
+	if (length >= FRAME_MIN)
+		return length;
+	memset(out + length, 0, FRAME_MIN - length);
+	return FRAME_MIN;
+}

@@ -20,3 +20,9 @@
 
 /* Writes the frame. Returns its length; a mistake in the words ends the program with a message. */
 size_t frame_write(const char *words, unsigned char out[FRAME_MAX]);
+
+/* The same, padded to the least that Ethernet carries (IEEE 802.3: 64 bytes with the checksum, which is none of ours),
+ * as is what comes by a wire. So are most frames ordinary to the packet path, and go its short way; a datagram of a few
+ * bytes that no wire has carried does not. */
+#define FRAME_MIN 60
+size_t frame_write_padded(const char *words, unsigned char out[FRAME_MAX]);

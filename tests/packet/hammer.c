@@ -8,7 +8,7 @@
 
 void shot_load(struct shot *shot, const char *words, unsigned repeat)
 {
-	shot->length = frame_write(words, shot->frame);
+	shot->length = frame_write_padded(words, shot->frame);
 	shot->repeat = repeat;
 }
 

@@ -82,7 +82,7 @@ static void set_source(unsigned char *frame, unsigned char net, uint32_t user)
 static void *forge(void *argument)
 {
 	unsigned char frame[FRAME_MAX];
-	size_t length = frame_write("4 udp:53", frame);
+	size_t length = frame_write_padded("4 udp:53", frame);
 	uint32_t source = 1;
 	(void)argument;
 
@@ -125,7 +125,7 @@ static double wait_until(double time_s)
 static void *send_packets(void *argument)
 {
 	unsigned char frame[FRAME_MAX];
-	size_t length = frame_write("4 udp:53", frame);
+	size_t length = frame_write_padded("4 udp:53", frame);
 	double began_s = clock_s(CLOCK_MONOTONIC);
 	(void)argument;
 

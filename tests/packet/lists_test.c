@@ -29,7 +29,7 @@ static struct world world;
 static unsigned run(const char *words, unsigned repeat)
 {
 	unsigned char frame[FRAME_MAX];
-	size_t length = frame_write(words, frame);
+	size_t length = frame_write_padded(words, frame);
 
 	return world_run(&world, frame, length, repeat);
 }

@@ -26,7 +26,7 @@ static struct world world;
 static size_t run(const char *words, unsigned repeat, unsigned *verdict)
 {
 	unsigned char frame[FRAME_MAX];
-	size_t length = frame_write(words, frame);
+	size_t length = frame_write_padded(words, frame);
 
 	*verdict = world_run(&world, frame, length, repeat);
 	return length;

@@ -47,7 +47,7 @@ static unsigned number_of(const char *service)
 static void run(const char *words, unsigned repeat)
 {
 	unsigned char frame[FRAME_MAX];
-	size_t length = frame_write(words, frame);
+	size_t length = frame_write_padded(words, frame);
 
 	world_run(&world, frame, length, repeat);
 }

@@ -353,7 +353,7 @@ static size_t packet_write(const struct packet_sent *packet, unsigned char frame
 	else
 		snprintf(words, sizeof(words), "%s udp:%u pad:%u", source, FIRST_PORT + packet->service,
 		         packet->padding);
-	return frame_write(words, frame);
+	return frame_write_padded(words, frame);
 }
 
 /* The counter that went up: one, by one packet and its bytes, and no other. */
