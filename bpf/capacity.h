@@ -129,18 +129,30 @@ static __always_inline bool capacity_names(struct capacity_state *state, __u64 n
 	return true;
 }
 
-/* Charges what is admitted. A function of its own: it is rare where a CPU owes, and its tries are many. */
-__noinline int capacity_charge(struct capacity_state *state, const struct capacity *capacity, __u64 cost_ns, __u64 now)
+/* Charges what is admitted. */
+static __always_inline void capacity_charge(struct capacity_state *state, const struct capacity *capacity,
+                                            __u64 cost_ns, __u64 now)
 {
-	if (!state || !capacity)
-		return 0;
 	for (int try = 0; try < CAPACITY_TRIES; try++) {
 		__u64 seen = *(volatile __u64 *)&state->tat_ns;
 		__u64 next = now + capacity_ahead(seen, capacity, now) + cost_ns;
 		if (__sync_val_compare_and_swap(&state->tat_ns, seen, next) == seen)
-			return 0;
+			return;
 	}
 	__sync_fetch_and_add(&state->tat_ns, cost_ns); /* contended: it is ahead of now */
+}
+
+/* Charges what a CPU owes, by what the capacity is now. A function of its own: it is too rare for its terms to be kept
+ * at hand, and its tries are many. */
+__noinline int capacity_settle(struct capacity_state *state, const struct policy *policy, __u32 relax_after,
+                               __u64 owed_ns, __u64 now)
+{
+	struct capacity capacity = {};
+
+	if (!state || !policy)
+		return 0;
+	capacity_now(state, policy, relax_after, 0, false, now, &capacity);
+	capacity_charge(state, &capacity, owed_ns, now);
 	return 0;
 }
 

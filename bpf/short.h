@@ -91,17 +91,6 @@ static __always_inline bool short_terms(struct xdp_md *ctx, const struct policy_
 	return !FEATURE(FEATURE_CAPACITY) || short_capacity(policy, number, packet, now, terms);
 }
 
-/* Charges what this CPU owes to the service's capacity, as that is now: it is too rare for its terms to be kept at
- * hand. */
-static __always_inline void short_settle(const struct policy *policy, __u32 number, __u64 owed_ns, __u64 now)
-{
-	struct capacity_state *shared = &state.capacities[number];
-	struct capacity capacity = {};
-
-	capacity_now(shared, policy, state.live.relax_after, 0, false, now, &capacity);
-	capacity_charge(shared, &capacity, owed_ns, now);
-}
-
 /* Charges the packet, to its service's capacity too where that can have one, and counts it. False where it does not
  * simply pass. */
 static __always_inline bool short_pass(struct xdp_md *ctx, const struct policy *policy, __u32 number,
@@ -116,7 +105,7 @@ static __always_inline bool short_pass(struct xdp_md *ctx, const struct policy *
 	if (FEATURE(FEATURE_CAPACITY) && shares) {
 		__u64 owed = counted->owed_ns + terms->cost_ns;
 		if (unlikely(owed >= terms->may_owe_ns)) {
-			short_settle(policy, number, owed, now);
+			capacity_settle(&state.capacities[number], policy, state.live.relax_after, owed, now);
 			owed = 0;
 		}
 		counted->owed_ns = owed;
