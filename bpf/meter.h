@@ -12,7 +12,7 @@
  *
  * Searching a set takes no branch on what is in it: with many users any such branch is a coin toss, and a lost toss
  * costs as much as the whole search. Where few are active nearly each is in the cell that its tag says, and
- * meter_pass() asks for that first. */
+ * meter_tell() asks for that first. */
 #pragma once
 
 #include "abi.h"
@@ -131,7 +131,7 @@ static __always_inline __u64 cell_first(__u32 tag)
 #define FIRST_MATCH 0x0102010301020104ULL
 
 /* The cell that bears the user's tag, or CELL_NONE. Should two bear it, having been claimed at once on two CPUs, it is
- * the one that the tag says, where meter_pass() looks, else the one of the lower number: the other falls idle. */
+ * the one that the tag says, where meter_tell() looks, else the one of the lower number: the other falls idle. */
 static __always_inline __u64 cell_find(const struct meter_set *set, __u32 tag)
 {
 	__u64 m0 = tag_matches(set->cells[0].tag, tag);
@@ -461,6 +461,18 @@ __noinline int cell_note_steady(struct meter_set *set, __u32 set_index, __u32 ta
 	return true;
 }
 
+/* `flags`: the policy's. */
+static __always_inline void user_count_over(struct user_detail *user, __u32 bytes, bool breaks_streak, __u32 flags)
+{
+	user->carried_bytes += bytes; /* not atomic, as the cell's own are not */
+	if (breaks_streak)
+		user->streak = 0;
+	if (flags & POLICY_OBSERVE)
+		__sync_fetch_and_add(&user->shadow_packets, 1);
+	else
+		__sync_fetch_and_add(&user->spilled_packets, 1);
+}
+
 /* Counts a packet that was over. A user that is spilled before its second packet passes is introduced here: its cell
  * then counts two more than have passed, so that nobody introduces it again, and what was carried two less. */
 static __always_inline void cell_count_over(struct meter_set *set, __u64 cell, const struct policy *policy,
@@ -477,13 +489,26 @@ static __always_inline void cell_count_over(struct meter_set *set, __u64 cell, c
 		user_introduce(user, metered);
 	if (first)
 		user->carried_packets = -2ULL;
-	user->carried_bytes += metered->bytes; /* not atomic, as the cell's own are not */
-	if (breaks_streak)
-		user->streak = 0;
-	if (policy->flags & POLICY_OBSERVE)
-		__sync_fetch_and_add(&user->shadow_packets, 1);
-	else
-		__sync_fetch_and_add(&user->spilled_packets, 1);
+	user_count_over(user, metered->bytes, breaks_streak, policy->flags);
+}
+
+/* The same of a user that has been introduced, and is over its limit in packets: of such a one nothing needs to be
+ * known but its tag. False of another; then nothing has happened. */
+__noinline int cell_count_known(struct meter_set *set, __u32 set_index, __u32 tag, __u32 bytes, __u32 flags)
+{
+	struct set_details *details = meter_details_of(set_index);
+
+	if (!set || !details)
+		return false;
+	__u64 cell = cell_find(set, tag);
+	if (cell >= SET_CELLS)
+		return false;
+	BOUND_CELL(cell);
+	struct user_detail *user = &details->users[cell];
+	if ((set->states[cell] & STATE_PACKETS_MASK) <= 1 || user->tag != tag)
+		return false;
+	user_count_over(user, bytes, true, flags);
+	return true;
 }
 
 /* How far a gauge's time runs ahead of now. */
@@ -769,12 +794,17 @@ static __always_inline struct meter_cell *state_cell(__u64 *state)
 	return (struct meter_cell *)(state + SET_CELLS);
 }
 
-/* The common case by itself, in as few instructions as it takes: a packet of a user that has a cell, is within its
- * limit, and is not to be written down. `charge` and `least_late` as in `struct policy`; `tenure`: it counts, as it
- * does where there can be a capacity. Whether the packet was charged; else nothing has happened that may not happen
- * again. */
-static __always_inline bool meter_pass(struct meter_set *set, const struct place *place, __u64 charge, __s64 least_late,
-                                       bool tenure, __u32 bytes, __u64 now)
+enum meter_told {
+	METER_ASK,  /* nothing: nothing has happened that may not happen again */
+	METER_OVER, /* the user is over its limit; not yet counted */
+	METER_PASSED,
+};
+
+/* The common cases by themselves, in as few instructions as they take: a packet of a user that has a cell, and is
+ * within its limit and not to be written down, or over it. `charge` and `least_late` as in `struct policy`; `tenure`:
+ * it counts, as it does where there can be a capacity. */
+static __always_inline enum meter_told meter_tell(struct meter_set *set, const struct place *place, __u64 charge,
+                                                  __s64 least_late, bool tenure, __u32 bytes, __u64 now)
 {
 	__u32 tag = place->tag;
 	__u64 *state = &set->states[cell_first(tag)];
@@ -782,27 +812,28 @@ static __always_inline bool meter_pass(struct meter_set *set, const struct place
 	if (unlikely(state_cell(state)->tag != tag)) {
 		__u64 found = cell_find(set, tag);
 		if (found >= SET_CELLS)
-			return false;
+			return METER_ASK;
 		BOUND_CELL(found);
 		state = &set->states[found];
 	}
 	__u64 seen = *(volatile __u64 *)state;
 	__s64 late = state_late(seen, now);
+	/* What is further ahead than a packet can bring it is a debt from a tighter policy. */
 	if (unlikely(late < least_late))
-		return false;
+		return late + (__s64)(charge & STATE_TAT_MASK) < least_late ? METER_ASK : METER_OVER;
 	__u64 next = state_catch_up(seen, late, charge);
 	__u64 packets = next & STATE_PACKETS_MASK;
 	if (!tenure && unlikely(cell_countable(packets)))
-		return false;
+		return METER_ASK;
 	if (tenure && unlikely(cell_notable(packets)) && !cell_note_steady(set, place->set, tag, packets, now))
-		return false;
+		return METER_ASK;
 	__u64 found = __sync_val_compare_and_swap(state, seen, next);
 	OPAQUE(found); /* else its comparison becomes a number, which is compared again */
 	if (unlikely(found != seen))
-		return false;
+		return METER_ASK;
 	/* Not atomic: two CPUs on one user may lose some, and verdicts do not hang on it. */
 	state_cell(state)->bytes += bytes;
-	return true;
+	return METER_PASSED;
 }
 
 /* Charges one packet to its user, and to its service where that has a capacity, or to what this CPU owes that. Returns

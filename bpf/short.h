@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* The short way, which most packets take where few users are active: an ordinary frame, of a user that is known by its
- * source or its payload, on no list, and within its limit in packets, or its level, to a service with room in its
- * capacity. The steps are those of every packet's way; but what is known of this one stays in registers, where on the
- * whole way it is written down for the steps that may come. Whoever is turned back goes that, from its beginning:
- * nothing has happened. */
+ * source or its payload, on no list, and either over its limit in packets, or its level, or within it, to a service
+ * with room in its capacity. The steps are those of every packet's way; but what is known of this one stays in
+ * registers, where on the whole way it is written down for the steps that may come. Whoever is turned back goes that,
+ * from its beginning: nothing has happened. */
 #pragma once
 
 #include "abi.h"
@@ -24,6 +24,8 @@
  * register the number is in. What lies between is other parts of the state. */
 #define POLICY_INDEX_MASK 2047
 _Static_assert(SERVICES_MAX <= POLICY_INDEX_MASK + 1, "a service's number would be cut");
+
+#define SHORT_LEFT (-1) /* for the whole way; else a verdict */
 
 /* On what terms a packet is charged. */
 struct short_terms {
@@ -91,17 +93,11 @@ static __always_inline bool short_terms(struct xdp_md *ctx, const struct policy_
 	return !FEATURE(FEATURE_CAPACITY) || short_capacity(policy, number, packet, now, terms);
 }
 
-/* Charges the packet, to its service's capacity too where that can have one, and counts it. False where it does not
- * simply pass. */
-static __always_inline bool short_pass(struct xdp_md *ctx, const struct policy *policy, __u32 number,
-                                       const struct short_terms *terms, bool shares, __u32 bytes, __u64 now)
+/* Counts a packet that passes, and charges the service's capacity where it can have one. */
+static __always_inline int short_passed(struct xdp_md *ctx, const struct policy *policy, __u32 number,
+                                        const struct short_terms *terms, bool shares, struct service_tallies *counted,
+                                        __u32 bytes, __u64 now)
 {
-	struct service_tallies *counted = verdict_tallies(number);
-	if (!counted)
-		return false;
-	if (unlikely(!meter_pass(meter_set_flat(terms->place.set), &terms->place, terms->charge, terms->least_late,
-	                         shares, bytes, now)))
-		return false;
 	if (FEATURE(FEATURE_CAPACITY) && shares) {
 		__u64 owed = counted->owed_ns + terms->cost_ns;
 		if (unlikely(owed >= terms->may_owe_ns)) {
@@ -114,46 +110,68 @@ static __always_inline bool short_pass(struct xdp_md *ctx, const struct policy *
 	verdict_tally(counted, OUTCOME_PASSED, bytes);
 	if (unlikely(due) && policy->flags & POLICY_RESPONSE)
 		sample_passed(ctx, counted, number);
-	return true;
+	return (int)action_passed;
+}
+
+/* Charges the packet, to its service's capacity too where that can have one (`shares`), and counts it; or counts it as
+ * over its user's limit. */
+static __always_inline int short_meter(struct xdp_md *ctx, const struct policy *policy, __u32 number,
+                                       const struct short_terms *terms, bool shares, struct service_tallies *counted,
+                                       __u32 bytes, __u64 now)
+{
+	struct meter_set *set = meter_set_flat(terms->place.set);
+	enum meter_told told = meter_tell(set, &terms->place, terms->charge, terms->least_late, shares, bytes, now);
+	if (likely(told == METER_PASSED))
+		return short_passed(ctx, policy, number, terms, shares, counted, bytes, now);
+	if (told == METER_ASK || !cell_count_known(set, terms->place.set, terms->place.tag, bytes, policy->flags))
+		return SHORT_LEFT;
+	__u32 outcome = outcome_under(OUTCOME_SPILLED + REASON_USER_LIMIT, policy->flags);
+	verdict_tally(counted, outcome, bytes);
+	return verdict_action(outcome);
 }
 
 /* For each family by itself, and for who asks for nothing more: the compiler leaves out what others need. Of a service
  * the number is its policy's. */
-static __always_inline bool short_judge(struct xdp_md *ctx, __u32 active, const struct packet *packet, bool lists,
-                                        int *listed)
+static __always_inline int short_judge(struct xdp_md *ctx, __u32 active, const struct packet *packet, bool lists,
+                                       int *listed)
 {
 	if (lists) {
 		struct address source = {{packet->source[0], packet->source[1]}};
 		*listed = list_judge(&source, packet->ipv6, active);
 		if (*listed != LIST_NONE)
-			return false;
+			return SHORT_LEFT;
 	}
 	__u32 number = service_find(LIVE_CLASSIFIER_SLOT(active), packet);
 	number &= POLICY_INDEX_MASK;
 	const struct policy_slot *slot = &state.policies[LIVE_POLICY_SLOT(active)];
 	const struct policy *policy = &slot->policies[number];
+	/* Looked up before the meter's locked instruction: nothing overtakes that. */
+	struct service_tallies *counted = verdict_tallies(number);
 	struct short_terms terms;
 	__u64 now = clock_ns();
 
+	if (!counted)
+		return SHORT_LEFT;
 	if (!FEATURE(FEATURES_OF_POLICIES) || likely(policy->flags & POLICY_PLAIN)) {
 		terms.place = user_place_of_source(&state.live, policy, number, packet);
 		terms.charge = policy->charge;
 		terms.least_late = policy->least_late;
-		return short_pass(ctx, policy, number, &terms, false, packet->bytes, now);
+		return short_meter(ctx, policy, number, &terms, false, counted, packet->bytes, now);
 	}
-	return short_terms(ctx, slot, number, packet, now, &terms) &&
-	       short_pass(ctx, policy, number, &terms, true, packet->bytes, now);
+	if (!short_terms(ctx, slot, number, packet, now, &terms))
+		return SHORT_LEFT;
+	return short_meter(ctx, policy, number, &terms, true, counted, packet->bytes, now);
 }
 
-/* Whether the packet has passed, and been counted: on this way all is done. Else, where `lists` are to be asked and
- * have been, `*listed` is what they say of its source. */
-static __always_inline bool short_way(struct xdp_md *ctx, __u32 active, bool lists, int *listed)
+/* The packet's verdict, once it has been counted: on this way all is done. Or SHORT_LEFT; then, where `lists` are to be
+ * asked and have been, `*listed` is what they say of its source. */
+static __always_inline int short_way(struct xdp_md *ctx, __u32 active, bool lists, int *listed)
 {
 	struct packet packet;
 
 	if (unlikely(active & LIVE_BATCHES))
-		return false;
+		return SHORT_LEFT;
 	if (packet_is_ordinary_ipv4(ctx, &packet))
 		return short_judge(ctx, active, &packet, lists, listed);
-	return packet_is_ordinary_ipv6(ctx, &packet) && short_judge(ctx, active, &packet, lists, listed);
+	return packet_is_ordinary_ipv6(ctx, &packet) ? short_judge(ctx, active, &packet, lists, listed) : SHORT_LEFT;
 }

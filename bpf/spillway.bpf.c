@@ -64,7 +64,8 @@ static __always_inline __u32 user_judge(struct xdp_md *ctx, __u32 active, __u32 
 		struct meter_set *set = meter_set_at(user.set);
 		struct place place = {.set = user.set, .tag = user.tag};
 		__u64 charge = state_charged(user_cost(user.share, policy->increment_ns));
-		if (set && likely(meter_pass(set, &place, charge, policy->least_late, false, packet->bytes, now)))
+		if (set && likely(meter_tell(set, &place, charge, policy->least_late, false, packet->bytes, now) ==
+		                  METER_PASSED))
 			return OUTCOME_PASSED;
 	}
 	struct metered metered;
@@ -88,9 +89,10 @@ int spillway(struct xdp_md *ctx)
 
 	__u32 active = *(const volatile __u32 *)&state.live.active;
 	if (FEATURE(FEATURE_FLAT)) {
-		if (FEATURE(FEATURE_LISTS) ? short_way(ctx, active, true, &listed)
-		                           : short_way(ctx, active, false, &listed))
-			return (int)action_passed;
+		int verdict = FEATURE(FEATURE_LISTS) ? short_way(ctx, active, true, &listed)
+		                                     : short_way(ctx, active, false, &listed);
+		if (likely(verdict != SHORT_LEFT))
+			return verdict;
 	}
 
 	enum packet_kind kind = packet_parse(ctx, &packet);

@@ -48,9 +48,8 @@ $(RECEIVER): $O/tools/bench/receiver.o $(filter-out $O/user/main.o,$(USER_OBJECT
 
 # These run packets as the packet tests do.
 SCALING := $O/spillway-scaling
-COSTS := $O/spillway-costs
 OBSERVING := $O/spillway-observing
-KERNEL_LOOPS := $(SCALING) $(COSTS) $(OBSERVING)
+KERNEL_LOOPS := $(SCALING) $(OBSERVING)
 
 $(KERNEL_LOOPS:$O/spillway-%=$O/tools/bench/%.o): $O/tools/bench/%.o: tools/bench/%.c $(SKELETONS)
 	@mkdir -p $(@D)

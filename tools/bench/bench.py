@@ -43,10 +43,10 @@ COMMIT
 class Case:
     """One row: who sends, and to how many services."""
 
-    def __init__(self, name, users, distribution, family=4, services=1, limit=1000000, tenants=0, denied=0, extra=""):
+    def __init__(self, name, users, distribution, family=4, services=1, limit=1000000, tenants=0, denied=0, extra=()):
         self.name, self.users, self.distribution = name, users, distribution
         self.family, self.services, self.limit, self.tenants = family, services, limit, tenants
-        self.denied, self.extra = denied, extra
+        self.denied, self.extra = denied, dict(extra)
 
     def is_large(self):
         """More users than a processor's caches hold."""
@@ -69,19 +69,21 @@ CASES = [
     Case("1,000 users, 1,000 services", 1000, "uniform", services=1000),
     Case("1,000 users, all over their limit", 1000, "uniform", limit=10),
     Case("100,000 users", 100000, "uniform"),
-    Case("1,000 users, 10,000 tenants", 1000, "uniform", tenants=10000),
-    Case("100,000 users, 10,000 tenants", 100000, "uniform", tenants=10000),
-    Case("1,000 users, 60,000 others denied", 1000, "uniform", denied=60000),
-    Case("1,000 users, with a capacity", 1000, "uniform", extra="capacity: 100M"),
-    Case("1,000 users, a limit in bytes", 1000, "uniform", extra="limit: {bytes_per_second: 1GB}"),
-    Case("1 user, by payload", 1, "uniform", limit=10000000, extra="user: {kind: payload, offset: 2, length: 8}"),
-    Case("1,000 users, by tag, nobody named", 1000, "uniform", extra="user: {kind: tag}"),
     Case("1,000,000 users", 1000000, "uniform"),
     Case("1,000,000 users, Zipf", 1000000, "zipf"),
     Case("never repeating", 1, "unique"),
     Case("IPv6, 1,000 users", 1000, "uniform", family=6),
     Case("IPv6, 1,000,000 users", 1000000, "uniform", family=6),
     Case("IPv6, never repeating", 1, "unique", family=6),
+    Case("1,000 users, a capacity", 1000, "uniform", extra={"capacity": "100M"}),
+    Case("1,000 users, a capacity and a level that move", 1000, "uniform",
+         extra={"adaptive": "{minimum: 1, maximum: 10M}", "capacity": "100M", "limit": None}),
+    Case("1,000 users, a limit in bytes", 1000, "uniform", extra={"limit": "{bytes_per_second: 1GB}"}),
+    Case("1 user, by payload", 1, "uniform", limit=10000000, extra={"user": "{kind: payload, offset: 2, length: 8}"}),
+    Case("1,000 users, by tag, nobody named", 1000, "uniform", extra={"user": "{kind: tag}"}),
+    Case("1,000 users, 10,000 tenants", 1000, "uniform", tenants=10000),
+    Case("100,000 users, 10,000 tenants", 100000, "uniform", tenants=10000),
+    Case("1,000 users, 60,000 others denied", 1000, "uniform", denied=60000),
 ]
 
 
@@ -121,7 +123,7 @@ class World:
         service = {"name": "dns", "protocol": "udp", "ports": "[53]",
                    "user": "{kind: %s}" % ("tenant" if case.tenants else "source"),
                    "limit": f"{{packets_per_second: {case.limit}, burst: {case.limit}}}"}
-        service.update([case.extra.split(": ", 1)] if case.extra else [])
+        service.update(case.extra)
         prefixes = [f"10.{n >> 9}.{n >> 1 & 255}.{128 * (n & 1)}/25" for n in range(100000)]
         with open(path, "w", encoding="ascii") as out:
             out.write("interfaces: [edge]\nmode: enforce\nlisten: null\n")
@@ -134,7 +136,7 @@ class World:
             out.write("services:\n")
             for i in range(case.services - 1):
                 out.write(f"  - {{name: s{i}, protocol: udp, ports: [{1000 + 20 * i}-{1009 + 20 * i}]}}\n")
-            out.write("  - {" + ", ".join(f"{key}: {value}" for key, value in service.items()) + "}\n")
+            out.write("  - {" + ", ".join(f"{key}: {value}" for key, value in service.items() if value) + "}\n")
         return path
 
     @contextlib.contextmanager
@@ -263,14 +265,14 @@ def row_of(case, runs):
 
 
 def print_head(kinds):
-    print(f"{'ns a packet above the floor':36}" + f"{'floor':>9}" +
+    print(f"{'ns a packet above the floor':46}" + f"{'floor':>9}" +
           "".join(f"{kind:>18}" for kind in kinds if kind != "parse"), flush=True)
 
 
 def print_row(row):
     cells = "".join(f"{above['median']:>8.1f} ({above['lower_quartile']:.0f}..{above['upper_quartile']:.0f})".rjust(18)
                     for kind, above in row["above_floor"].items() if kind != "parse")
-    print(f"{row['case']:36}{row['nanoseconds']['parse']['median']:>9.1f}{cells}", flush=True)
+    print(f"{row['case']:46}{row['nanoseconds']['parse']['median']:>9.1f}{cells}", flush=True)
 
 
 def main():

@@ -29,5 +29,4 @@ in_turn() {
 	child=
 }
 in_turn python3 "$here/bench.py" "$@"
-in_turn "$O/spillway-costs"
 in_turn "$O/spillway-scaling"
