@@ -43,13 +43,14 @@ static __always_inline bool short_place(struct xdp_md *ctx, const struct policy_
 	const struct policy *policy = &slot->policies[number];
 	struct user user;
 
+	if (FEATURE(FEATURE_PAYLOAD) && policy->kind == USER_PAYLOAD &&
+	    user_from_payload(ctx, packet, policy, slot->payload_spans[number], &user)) {
+		*place = user_place(&state.live, user_hash_whole(&state.live, user.key, USER_PAYLOAD), number);
+		return true;
+	}
 	if (FEATURE(FEATURES_OF_KINDS) && policy->kind != USER_SOURCE && policy->kind != USER_PAYLOAD)
 		return false;
-	if (FEATURE(FEATURE_PAYLOAD) && policy->kind == USER_PAYLOAD &&
-	    user_from_payload(ctx, packet, policy, slot->payload_spans[number], &user))
-		*place = user_place(&state.live, user_hash_whole(&state.live, user.key, USER_PAYLOAD), number);
-	else
-		*place = user_place_of_source(&state.live, policy, number, packet);
+	*place = user_place_of_source(&state.live, policy, number, packet);
 	return true;
 }
 
