@@ -155,7 +155,7 @@ __noinline int charge_settle(const struct metered *metered, __u64 now)
 	__u64 cell = cell_find(set, metered->user.tag);
 	if (unlikely(cell >= SET_CELLS)) {
 		if (!FEATURE(FEATURE_GAUGES) &&
-		    meter_seat(set, metered->user.tag, metered->now_ns, metered->increment_ns, metered->bytes))
+		    cell_seat(set, metered->user.tag, metered->now_ns, metered->increment_ns, metered->bytes))
 			return 0;
 		if (FEATURE(FEATURE_GAUGES)) {
 			newcomer_name(set, bpf_map_lookup_elem(&meter_gauges, &index), metered);

@@ -297,10 +297,8 @@ static __always_inline bool set_has_room(const struct meter_set *set)
 /* Seats a newcomer about whom nothing else is to be asked, which in a flood of forged sources is every packet: where
  * its first cell is idle, in that, since comparing all four costs as much as the rest of the step. False where all
  * cells are running, or another CPU was faster. */
-__noinline int meter_seat(struct meter_set *set, __u32 tag, __u64 now, __u64 increment_ns, __u32 bytes)
+static __always_inline bool cell_seat(struct meter_set *set, __u32 tag, __u64 now, __u64 increment_ns, __u32 bytes)
 {
-	if (!set)
-		return false;
 	__u64 cell = cell_first(tag);
 	if (set_has_room(set) || !cell_idle(set, cell, now))
 		cell = cell_vacant(set, 0, tag, now);
@@ -308,6 +306,12 @@ __noinline int meter_seat(struct meter_set *set, __u32 tag, __u64 now, __u64 inc
 		return false;
 	BOUND_CELL(cell);
 	return cell_claim(set, cell, tag, now + increment_ns, 1, bytes);
+}
+
+/* The same as a function of its own, for where it is one of many ways. */
+__noinline int meter_seat(struct meter_set *set, __u32 tag, __u64 now, __u64 increment_ns, __u32 bytes)
+{
+	return set && cell_seat(set, tag, now, increment_ns, bytes);
 }
 
 /* A packet as the meter meets it. */
