@@ -446,8 +446,7 @@ static __always_inline bool cell_notable(__u64 packets)
 
 /* Takes note of a packet that is nothing but one of each sixteenth where tenure counts, of a user that has been written
  * down: of such a one nothing needs to be known but its tag. False where there is more to do; then nothing has
- * happened.
- */
+ * happened. */
 __noinline int cell_note_steady(struct meter_set *set, __u32 set_index, __u32 tag, __u64 packets, __u64 now)
 {
 	struct set_details *details = meter_details_of(set_index);
@@ -465,7 +464,7 @@ __noinline int cell_note_steady(struct meter_set *set, __u32 set_index, __u32 ta
 	return true;
 }
 
-/* `flags`: the policy's. */
+/* Adds a packet that was over to what is written of its user. `flags`: the policy's. */
 static __always_inline void user_count_over(struct user_detail *user, __u32 bytes, bool breaks_streak, __u32 flags)
 {
 	user->carried_bytes += bytes; /* not atomic, as the cell's own are not */

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Nanoseconds a packet of Spillway above the floor of the same run (parse and drop), and beside other limiters. A
 generator, a veth pair and a receiver share one processor, so that every figure holds generator and driver; what a
-receiver costs is its difference to the floor. While one generator runs, the receivers take turns of some milliseconds: a shared
-machine's hours are the same to all of them. Medians are quoted, with the quartiles of the turns."""
+receiver costs is its difference to the floor. While one generator runs, the receivers take turns of some milliseconds: a
+shared machine's hours are the same to all of them. Medians are quoted, with the quartiles of the turns."""
 import argparse
 import contextlib
 import json
